@@ -1,0 +1,126 @@
+//! Helpers: one table (id, name, prototype, implementation); files by subject.
+
+use crate::errno::Errno;
+use crate::fault::Fault;
+use crate::map::{Map, MapSet};
+use crate::memory::Memory;
+
+/// The task that an event happened in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// Thread id.
+    pub pid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Name, zero-padded.
+    pub comm: [u8; 16],
+}
+
+/// What the hypervisor was doing when an event fired: the seed's helpers 100 to 102.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VmContext {
+    /// VM, or 0.
+    pub vm_id: u32,
+    /// vCPU, or 0.
+    pub vcpu_id: u32,
+    /// Exit reason, or 0.
+    pub exit_reason: u64,
+}
+
+/// What helpers know of the world: given by the bench to every run.
+pub trait Host {
+    /// Nanoseconds since boot.
+    fn now(&self) -> u64;
+    /// CPU of the event.
+    fn cpu(&self) -> u32;
+    /// Next 32 random bits of the bench.
+    fn random(&self) -> u32;
+    /// The task of the event.
+    fn task(&self) -> Task;
+    /// VM, vCPU and exit reason of the event.
+    fn vm_context(&self) -> VmContext;
+    /// A line of `bpf_trace_printk`, without a newline added.
+    fn print(&self, text: &str);
+    /// Cookie of the link that the program runs for, or 0.
+    fn attach_cookie(&self) -> u64 {
+        0
+    }
+    /// Reads memory that is not the program's (guest or hypervisor memory that the bench simulates).
+    ///
+    /// # Errors
+    /// `EFAULT` where there is none.
+    fn probe_read(&self, address: u64, out: &mut [u8]) -> Result<(), Errno> {
+        let _ = (address, out);
+        Err(Errno::EFAULT)
+    }
+    /// Name of the symbol at an address with its offset, for `%ps` and `%pB`.
+    fn symbol(&self, address: u64) -> Option<String> {
+        let _ = address;
+        None
+    }
+    /// Runs a helper that the user has defined (ids from 0x10000).
+    ///
+    /// # Errors
+    /// [`Fault::Helper`] where there is none of that id, [`Fault::Foreign`] where it failed.
+    fn custom_helper(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>> {
+        let _ = (args, memory);
+        Err(Box::new(Fault::Helper { id, what: "there is no such helper".to_owned() }))
+    }
+}
+
+/// The code that a run executes, as helpers see it: they can call a function of it back.
+pub trait Code {
+    /// Calls the function whose address (an `lddw` with `src` 4) is `target`, in a new frame.
+    ///
+    /// # Errors
+    /// Whatever stops the callee.
+    fn call(&self, run: &mut Run<'_>, target: u64, args: [u64; 5]) -> Result<u64, Box<Fault>>;
+}
+
+/// One run of a program: what its helpers work on.
+pub struct Run<'r> {
+    /// Memory it may touch.
+    pub memory: Memory<'r>,
+    /// Its maps, by slot.
+    pub maps: &'r MapSet,
+    /// The bench around it.
+    pub host: &'r dyn Host,
+    /// The code being run.
+    pub code: &'r dyn Code,
+    /// Frames in use; the entry has 1.
+    pub depth: usize,
+    /// Instructions left before [`Fault::Budget`].
+    pub left: i64,
+}
+
+/// What a map argument looks like to a program: `MAP_HANDLES + slot * MAP_HANDLE_STRIDE`. Not an address of memory.
+pub const MAP_HANDLES: u64 = 0xffff_b000_0000_0000;
+/// Distance of two map handles.
+pub const MAP_HANDLE_STRIDE: u64 = 256;
+/// What a function pointer looks like to a program: `FUNCTIONS + slot`, the slot of its first instruction.
+pub const FUNCTIONS: u64 = 0xffff_c000_0000_0000;
+
+impl<'r> Run<'r> {
+    /// The map that a helper argument names.
+    ///
+    /// # Errors
+    /// [`Fault::Helper`] where it names none.
+    #[inline]
+    pub fn map(&self, handle: u64, helper: u32) -> Result<&'r dyn Map, Box<Fault>> {
+        let offset = handle.wrapping_sub(MAP_HANDLES);
+        match usize::try_from(offset / MAP_HANDLE_STRIDE).ok().and_then(|slot| self.maps.0.get(slot)) {
+            Some(map) if offset % MAP_HANDLE_STRIDE == 0 => Ok(map.as_ref()),
+            _ => Err(Box::new(Fault::Helper {
+                id: helper,
+                what: format!("its first argument is {handle:#x}, which is no map of this program"),
+            })),
+        }
+    }
+}
+
+/// A helper: arguments r1 to r5 in, r0 out.
+pub type HelperFn = fn(&mut Run<'_>, [u64; 5]) -> Result<u64, Box<Fault>>;

@@ -1,0 +1,18 @@
+//! The core of axebpf: everything that a bench for eBPF tracing programs needs, without Python.
+//!
+//! Rooms, lowest floor first; a room uses only rooms of lower floors:
+//!
+//! `errno fault isa btf clock memory` → `map program symbol` → `object helper` → `verifier` →
+//! `engine` → `axvisor event` → `recording kvm` → `bench`
+
+pub mod errno;
+pub mod fault;
+pub mod isa;
+pub mod memory;
+
+pub mod map;
+pub mod program;
+
+pub mod helper;
+
+pub mod engine;

@@ -1,0 +1,214 @@
+//! Maps: one file a kind, one trait, one table of kinds.
+
+use std::ops::ControlFlow;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::errno::Errno;
+use crate::memory::{Bytes, BytesMut, Region, Window};
+
+/// The kinds of map that Linux numbers (`enum bpf_map_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u32)]
+#[allow(missing_docs)] // the names are Linux's
+pub enum MapKind {
+    Hash = 1,
+    Array = 2,
+    ProgArray = 3,
+    PerfEventArray = 4,
+    PercpuHash = 5,
+    PercpuArray = 6,
+    StackTrace = 7,
+    CgroupArray = 8,
+    LruHash = 9,
+    LruPercpuHash = 10,
+    LpmTrie = 11,
+    ArrayOfMaps = 12,
+    HashOfMaps = 13,
+    Queue = 22,
+    Stack = 23,
+    RingBuf = 27,
+    BloomFilter = 30,
+    UserRingBuf = 31,
+    Arena = 33,
+}
+
+/// What a map is created from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapSpec {
+    /// Name, unique within its object.
+    pub name: String,
+    /// Kind.
+    pub kind: MapKind,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value as declared; storage may be padded.
+    pub value_size: u32,
+    /// Capacity in entries; for a ring buffer, bytes.
+    pub max_entries: u32,
+    /// `BPF_F_*` creation flags.
+    pub flags: u32,
+    /// `map_extra`.
+    pub extra: u64,
+}
+
+/// What `for_each` calls with each entry: key, value. `Break` ends the walk.
+pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
+
+/// A map, shared by programs and the bench. Every method may be called from any thread.
+///
+/// The first group of methods is what the helpers do, on behalf of a program on `cpu`; the `*_user` group is what
+/// bpf(2) does. A pointer that [`Map::lookup`] or [`Map::reserve`] returned stays valid memory until the map is
+/// dropped, whatever is updated or deleted meanwhile.
+///
+/// Key and value lengths are the caller's to get right in the first group (helpers take them from [`Map::spec`]);
+/// the `*_user` group checks them and answers `EINVAL`.
+pub trait Map: Region {
+    /// What it was created from.
+    fn spec(&self) -> &MapSpec;
+
+    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU.
+    fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>>;
+
+    /// `bpf_map_update_elem`.
+    ///
+    /// # Errors
+    /// Linux's, by kind and flags.
+    fn update(&self, cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno>;
+
+    /// `bpf_map_delete_elem`.
+    ///
+    /// # Errors
+    /// Linux's, by kind.
+    fn delete(&self, key: Bytes<'_>) -> Result<(), Errno>;
+
+    /// `bpf_map_push_elem`.
+    ///
+    /// # Errors
+    /// `E2BIG` when full without `BPF_EXIST`, `EINVAL` for other flags; kinds without it: `EINVAL`.
+    fn push(&self, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        let _ = (value, flags);
+        Err(Errno::EINVAL)
+    }
+
+    /// `bpf_map_pop_elem`, or `bpf_map_peek_elem` where not `remove`. An empty map zeroes `out`.
+    ///
+    /// # Errors
+    /// `ENOENT` when empty; kinds without it: `EINVAL`.
+    fn pop(&self, out: BytesMut<'_>, remove: bool) -> Result<(), Errno> {
+        let _ = (out, remove);
+        Err(Errno::EINVAL)
+    }
+
+    /// `bpf_for_each_map_elem`: calls `visit` with each entry (values of `cpu`); returns how many were visited.
+    /// `visit` may call back into this map.
+    ///
+    /// # Errors
+    /// `EINVAL` for kinds without it.
+    fn for_each(&self, cpu: u32, visit: &mut Visit<'_>) -> Result<u64, Errno> {
+        let _ = (cpu, visit);
+        Err(Errno::EINVAL)
+    }
+
+    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded.
+    ///
+    /// # Errors
+    /// `EAGAIN` when there is no room, `E2BIG` when there never can be; kinds without it: `EINVAL`.
+    fn reserve(&self, size: u64) -> Result<NonNull<u8>, Errno> {
+        let _ = size;
+        Err(Errno::EINVAL)
+    }
+
+    /// `bpf_ringbuf_submit`, or `_discard`, of a record that [`Map::reserve`] returned.
+    ///
+    /// # Errors
+    /// `EINVAL` for an address that is not a reserved record of this map.
+    fn commit(&self, record: u64, flags: u64, discard: bool) -> Result<(), Errno> {
+        let _ = (record, flags, discard);
+        Err(Errno::EINVAL)
+    }
+
+    /// `bpf_ringbuf_query`.
+    fn query(&self, what: u64) -> u64 {
+        let _ = what;
+        0
+    }
+
+    /// `BPF_MAP_LOOKUP_ELEM`: appends the value to `out`; a per-CPU map appends one value a CPU, each padded to 8.
+    ///
+    /// # Errors
+    /// Linux's, by kind and flags.
+    fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno>;
+
+    /// `BPF_MAP_UPDATE_ELEM`; for a per-CPU map, one padded value a CPU.
+    ///
+    /// # Errors
+    /// Linux's, by kind and flags; `EPERM` when frozen.
+    fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno>;
+
+    /// `BPF_MAP_DELETE_ELEM`.
+    ///
+    /// # Errors
+    /// Linux's, by kind; `EPERM` when frozen.
+    fn delete_user(&self, key: &[u8]) -> Result<(), Errno>;
+
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`, which for a queue or stack is pop.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for kinds without it.
+    fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
+        let _ = (key, flags, out);
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// `BPF_MAP_GET_NEXT_KEY`: appends the key after `key` (the first one without it, or where `key` is gone).
+    ///
+    /// # Errors
+    /// `ENOENT` at the end; kinds without keys: `EINVAL` or `ENOTSUPP`.
+    fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno>;
+
+    /// `BPF_MAP_FREEZE`: no more writes from the bench; programs may still write.
+    ///
+    /// # Errors
+    /// `EPERM` when it is frozen already.
+    fn freeze(&self) -> Result<(), Errno>;
+
+    /// All entries as key and value (as [`Map::lookup_user`] gives it), in `next_key` order, appended to one
+    /// buffer each: what tables and arrays are built from. Returns how many.
+    ///
+    /// # Errors
+    /// As `next_key_user`.
+    fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno>;
+
+    /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes the oldest submitted record of a ring buffer and appends its payload to `out`; false when there is
+    /// none. Discarded records are passed over; a busy one stops the consumer.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for other kinds.
+    fn consume_user(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
+        let _ = out;
+        Err(Errno::ENOTSUPP)
+    }
+}
+
+/// The maps of one program, by the slot that its instructions name.
+#[derive(Clone, Default)]
+pub struct MapSet(pub Vec<Arc<dyn Map>>);
+
+impl Region for MapSet {
+    fn window(&self, address: u64) -> Option<Window> {
+        self.0.iter().find_map(|map| map.window(address))
+    }
+
+    fn describe(&self, address: u64) -> Option<String> {
+        self.0.iter().find_map(|map| map.describe(address))
+    }
+}

@@ -1,0 +1,441 @@
+//! The memory that a run may touch: arenas, windows, and the check of every access.
+//!
+//! Programs use host addresses. An access is legal when it lies, with its whole width, inside one
+//! *window*: the live stack frames, the context, one map value, one reserved ring-buffer record.
+//! [`Memory`] keeps the windows hit last, so that the common check is one comparison.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use crate::errno::Errno;
+use crate::fault::Fault;
+
+/// A stretch of memory that may be accessed as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First address.
+    pub start: u64,
+    /// Length in bytes.
+    pub len: u64,
+    /// Whether a program may store to it.
+    pub writable: bool,
+}
+
+/// Something that owns memory which programs reach by address: a map, a set of maps.
+pub trait Region: Send + Sync {
+    /// The window of the one object (map value, record) around `address`, if it is live memory of this region.
+    ///
+    /// The window must stay valid memory for as long as the region lives.
+    fn window(&self, address: u64) -> Option<Window>;
+
+    /// A stable name for an address of this region, such as `EXITS[3]+8`.
+    fn describe(&self, address: u64) -> Option<String>;
+}
+
+/// Zeroed memory at a stable address, freed on drop.
+///
+/// Its contents are reached by raw pointers only: programs and the bench share it.
+#[derive(Debug)]
+pub struct Arena {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: an arena is plain memory owned by nobody else; who accesses it when is for the map that owns it to order.
+unsafe impl Send for Arena {}
+// SAFETY: as above: a shared reference gives out an address, no access.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// Allocates `len` zeroed bytes on a 64-byte boundary.
+    ///
+    /// # Errors
+    /// `ENOMEM` where the allocator has no such block.
+    pub fn new(len: usize) -> Result<Arena, Errno> {
+        let layout = Layout::from_size_align(len.max(1), 64).map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: the size is not zero.
+        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(Errno::ENOMEM)?;
+        Ok(Arena { start, layout })
+    }
+
+    /// First byte.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Address of the first byte, as a program sees it.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.start.as_ptr() as u64
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.layout.size()
+    }
+
+    /// Never true: an arena has at least one byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Offset of an address in this arena.
+    #[must_use]
+    pub fn offset_of(&self, address: u64) -> Option<usize> {
+        let offset = usize::try_from(address.wrapping_sub(self.address())).ok()?;
+        (offset < self.len()).then_some(offset)
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout and freed nowhere else.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+/// Bytes to read that somebody else may also reach by address: a key or value in program memory, or a slice.
+///
+/// Unlike `&[u8]` it does not promise that nobody writes to them meanwhile, so a key may lie inside the very map
+/// that is being changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a> {
+    start: *const u8,
+    len: usize,
+    owner: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Bytes<'a> {
+    /// Bytes at an address.
+    ///
+    /// # Safety
+    /// `start` must be valid for reads of `len` bytes for the whole of `'a`.
+    #[must_use]
+    pub const unsafe fn from_raw(start: *const u8, len: usize) -> Bytes<'a> {
+        Bytes { start, len, owner: PhantomData }
+    }
+
+    /// First byte.
+    #[must_use]
+    pub const fn as_ptr(self) -> *const u8 {
+        self.start
+    }
+
+    /// Length.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// A copy.
+    #[must_use]
+    pub fn to_vec(self) -> Vec<u8> {
+        let mut out = vec![0; self.len];
+        // SAFETY: `self` is valid for reads of its length, `out` is a fresh block of that length.
+        unsafe { std::ptr::copy_nonoverlapping(self.start, out.as_mut_ptr(), self.len) };
+        out
+    }
+
+    /// Copies all bytes to `to`; the two may overlap.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of `self.len()` bytes.
+    pub unsafe fn copy_to(self, to: *mut u8) {
+        // SAFETY: the caller answers for `to`; `copy` allows an overlap.
+        unsafe { std::ptr::copy(self.start, to, self.len) };
+    }
+
+    /// The first four bytes as a little-endian number, if there are exactly four.
+    #[must_use]
+    pub fn as_u32(self) -> Option<u32> {
+        // SAFETY: four bytes are readable.
+        (self.len == 4).then(|| u32::from_le(unsafe { self.start.cast::<u32>().read_unaligned() }))
+    }
+}
+
+impl<'a> From<&'a [u8]> for Bytes<'a> {
+    fn from(slice: &'a [u8]) -> Bytes<'a> {
+        Bytes { start: slice.as_ptr(), len: slice.len(), owner: PhantomData }
+    }
+}
+
+/// Bytes to write that somebody else may also reach by address.
+#[derive(Debug)]
+pub struct BytesMut<'a> {
+    start: *mut u8,
+    len: usize,
+    owner: PhantomData<&'a mut [u8]>,
+}
+
+impl<'a> BytesMut<'a> {
+    /// Bytes at an address.
+    ///
+    /// # Safety
+    /// `start` must be valid for writes of `len` bytes for the whole of `'a`.
+    #[must_use]
+    pub const unsafe fn from_raw(start: *mut u8, len: usize) -> BytesMut<'a> {
+        BytesMut { start, len, owner: PhantomData }
+    }
+
+    /// First byte.
+    #[must_use]
+    pub const fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.start
+    }
+
+    /// Length.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `from` to the front; bytes that do not fit are left out.
+    pub fn fill_from(&mut self, from: &[u8]) {
+        let n = from.len().min(self.len);
+        // SAFETY: `n` bytes are readable in `from` and writable here; `copy` allows an overlap.
+        unsafe { std::ptr::copy(from.as_ptr(), self.start, n) };
+    }
+
+    /// Zeroes all bytes from `from` on.
+    pub fn zero_from(&mut self, from: usize) {
+        if from < self.len {
+            // SAFETY: inside the writable bytes.
+            unsafe { std::ptr::write_bytes(self.start.add(from), 0, self.len - from) };
+        }
+    }
+}
+
+impl<'a> From<&'a mut [u8]> for BytesMut<'a> {
+    fn from(slice: &'a mut [u8]) -> BytesMut<'a> {
+        BytesMut { start: slice.as_mut_ptr(), len: slice.len(), owner: PhantomData }
+    }
+}
+
+/// A window in the form in which one comparison checks an access of 1, 2, 4 or 8 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Cached {
+    start: u64,
+    /// `limit[log2 n]`: how many offsets an access of `n` bytes may begin at.
+    limit: [u64; 4],
+}
+
+impl Cached {
+    const NONE: Cached = Cached { start: 0, limit: [0; 4] };
+
+    #[inline]
+    const fn new(start: u64, len: u64) -> Cached {
+        Cached { start, limit: [len, len.saturating_sub(1), len.saturating_sub(3), len.saturating_sub(7)] }
+    }
+
+    #[inline(always)]
+    const fn holds<const LOG2: usize>(&self, address: u64) -> bool {
+        address.wrapping_sub(self.start) < self.limit[LOG2]
+    }
+}
+
+/// Bytes of one stack frame (Linux: 512).
+pub const FRAME: u64 = 512;
+/// Frames of one run (Linux: 8).
+pub const FRAMES: usize = 8;
+
+/// What one run may touch, with the check of every access.
+pub struct Memory<'r> {
+    stack: Cached,
+    read: Cached,
+    write: Cached,
+    frames: Window,
+    context: Window,
+    extra: Vec<Window>,
+    regions: &'r dyn Region,
+}
+
+impl<'r> Memory<'r> {
+    /// The memory of a run: its stack block, its context, and everything that `regions` owns.
+    ///
+    /// Only the first frame of `stack` is live until [`Memory::set_frames`] says otherwise.
+    ///
+    /// # Safety
+    /// `stack` (of `FRAMES * FRAME` bytes) and `context` must be valid memory for the whole of `'r`, writable
+    /// where they say so, and nobody may hold Rust references into them while the run lasts.
+    #[must_use]
+    pub unsafe fn new(stack: Window, context: Window, regions: &'r dyn Region) -> Memory<'r> {
+        Memory {
+            stack: Cached::new(stack.start, FRAME),
+            read: Cached::NONE,
+            write: Cached::NONE,
+            frames: stack,
+            context,
+            extra: Vec::new(),
+            regions,
+        }
+    }
+
+    /// Makes another stretch of memory accessible, such as the packet of an `xdp` context.
+    ///
+    /// # Safety
+    /// As for the context in [`Memory::new`].
+    pub unsafe fn allow(&mut self, window: Window) {
+        self.extra.push(window);
+    }
+
+    /// Address of the first byte of the stack block. Frame `n` ends at `stack_start() + (n + 1) * FRAME`.
+    #[inline(always)]
+    #[must_use]
+    pub fn stack_start(&self) -> u64 {
+        self.stack.start
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn context(&self) -> Window {
+        self.context
+    }
+
+    /// Makes the first `n` frames the live ones.
+    #[inline]
+    pub fn set_frames(&mut self, n: usize) {
+        self.stack = Cached::new(self.stack.start, FRAME * n as u64);
+    }
+
+    /// Remembers a window that the next accesses will probably hit: a helper calls it with the value it returns.
+    ///
+    /// # Safety
+    /// The window must be valid memory for the whole of `'r`.
+    #[inline]
+    pub unsafe fn expect(&mut self, window: Window) {
+        let cached = Cached::new(window.start, window.len);
+        self.read = cached;
+        if window.writable {
+            self.write = cached;
+        }
+    }
+
+    /// Whether `1 << LOG2` bytes at `address` may be loaded.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where they may not.
+    #[inline(always)]
+    pub fn check_load<const LOG2: usize>(&mut self, address: u64) -> Result<(), Box<Fault>> {
+        if self.stack.holds::<LOG2>(address) || self.read.holds::<LOG2>(address) {
+            return Ok(());
+        }
+        self.find(address, 1 << LOG2, false)
+    }
+
+    /// Whether `1 << LOG2` bytes at `address` may be stored.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where they may not.
+    #[inline(always)]
+    pub fn check_store<const LOG2: usize>(&mut self, address: u64) -> Result<(), Box<Fault>> {
+        if self.stack.holds::<LOG2>(address) || self.write.holds::<LOG2>(address) {
+            return Ok(());
+        }
+        self.find(address, 1 << LOG2, true)
+    }
+
+    /// Bytes to read, for a helper's argument. No bytes at any address are fine.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where not all of them may be read.
+    #[inline]
+    pub fn bytes(&mut self, address: u64, len: usize) -> Result<Bytes<'r>, Box<Fault>> {
+        self.check_range(address, len as u64, false)?;
+        // SAFETY: the check found the range inside memory that lives for the whole of 'r.
+        Ok(unsafe { Bytes::from_raw(address as *const u8, len) })
+    }
+
+    /// Bytes to write, for a helper's argument. No bytes at any address are fine.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where not all of them may be written.
+    #[inline]
+    pub fn bytes_mut(&mut self, address: u64, len: usize) -> Result<BytesMut<'r>, Box<Fault>> {
+        self.check_range(address, len as u64, true)?;
+        // SAFETY: the check found the range inside memory that lives for the whole of 'r and may be written.
+        Ok(unsafe { BytesMut::from_raw(address as *mut u8, len) })
+    }
+
+    /// How many of `most` bytes from `address` on may be read: for strings whose end is not known.
+    #[must_use]
+    pub fn readable(&self, address: u64, most: usize) -> usize {
+        self.lookup(address).map_or(0, |window| {
+            let rest = window.len - (address - window.start);
+            usize::try_from(rest).unwrap_or(most).min(most)
+        })
+    }
+
+    /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`, or the number itself.
+    #[must_use]
+    pub fn describe(&self, address: u64) -> String {
+        let top = self.frames.start + FRAME;
+        let frame = address.wrapping_sub(self.frames.start) / FRAME;
+        if frame < FRAMES as u64 {
+            let below = top + frame * FRAME - address;
+            return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };
+        }
+        let offset = address.wrapping_sub(self.context.start);
+        if offset < self.context.len.max(1) {
+            return format!("ctx+{offset}");
+        }
+        self.regions.describe(address).unwrap_or_else(|| format!("{address:#x}"))
+    }
+
+    #[inline]
+    fn check_range(&mut self, address: u64, len: u64, write: bool) -> Result<(), Box<Fault>> {
+        let inside = |cached: &Cached| {
+            let offset = address.wrapping_sub(cached.start);
+            offset < cached.limit[0] && len <= cached.limit[0] - offset
+        };
+        if len == 0 || inside(&self.stack) || inside(if write { &self.write } else { &self.read }) {
+            return Ok(());
+        }
+        self.find(address, len, write)
+    }
+
+    fn lookup(&self, address: u64) -> Option<Window> {
+        let inside = |w: &&Window| address.wrapping_sub(w.start) < w.len;
+        let live = Window { start: self.stack.start, len: self.stack.limit[0], writable: true };
+        [live, self.context].iter().chain(&self.extra).find(inside).copied().or_else(|| self.regions.window(address))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find(&mut self, address: u64, size: u64, write: bool) -> Result<(), Box<Fault>> {
+        let Some(window) = self.lookup(address) else {
+            return Err(self.fault(address, size, write, "no live memory there"));
+        };
+        if size > window.len - (address - window.start) {
+            return Err(self.fault(address, size, write, "reaches past the end of this memory"));
+        }
+        if write && !window.writable {
+            return Err(self.fault(address, size, write, "this memory is read-only"));
+        }
+        if write {
+            self.write = Cached::new(window.start, window.len);
+        } else {
+            self.read = Cached::new(window.start, window.len);
+        }
+        Ok(())
+    }
+
+    fn fault(&self, address: u64, size: u64, write: bool, why: &'static str) -> Box<Fault> {
+        Box::new(Fault::Memory { address, size, write, place: self.describe(address), why })
+    }
+}
