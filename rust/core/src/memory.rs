@@ -261,6 +261,8 @@ pub struct Memory<'r> {
     write: Cached,
     frames: Window,
     context: Window,
+    /// What the program takes for the context's first byte; the window may begin behind it.
+    context_start: u64,
     extra: Vec<Window>,
     regions: &'r dyn Region,
 }
@@ -268,19 +270,21 @@ pub struct Memory<'r> {
 impl<'r> Memory<'r> {
     /// The memory of a run: its stack block, its context, and everything that `regions` owns.
     ///
-    /// Only the first frame of `stack` is live until [`Memory::set_frames`] says otherwise.
+    /// `context` is what may be accessed of the context; `context_start` is the address that the program is given
+    /// for it (of a record, the first 8 bytes are not for programs). Only the first frame of `stack` is live until [`Memory::set_frames`] says otherwise.
     ///
     /// # Safety
     /// `stack` (of `FRAMES * FRAME` bytes) and `context` must be valid memory for the whole of `'r`, writable
     /// where they say so, and nobody may hold Rust references into them while the run lasts.
     #[must_use]
-    pub unsafe fn new(stack: Window, context: Window, regions: &'r dyn Region) -> Memory<'r> {
+    pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
         Memory {
             stack: Cached::new(stack.start, FRAME),
             read: Cached::NONE,
             write: Cached::NONE,
             frames: stack,
             context,
+            context_start,
             extra: Vec::new(),
             regions,
         }
@@ -307,6 +311,20 @@ impl<'r> Memory<'r> {
         self.context
     }
 
+    /// Makes the first `depth` frames the live ones, fills the upper `bytes` of the last of them with `pattern`, and
+    /// returns its end: r10.
+    #[inline]
+    pub fn enter_frame(&mut self, depth: usize, pattern: u64, bytes: u32) -> u64 {
+        assert!((1..=FRAMES).contains(&depth) && u64::from(bytes) <= FRAME);
+        self.set_frames(depth);
+        let end = self.stack.start + FRAME * depth as u64;
+        for word in 1..=(bytes as usize).div_ceil(8) {
+            // SAFETY: inside a frame of the stack block, which `new` was promised to be valid and unreferenced.
+            unsafe { (end as *mut u64).sub(word).write_unaligned(pattern) };
+        }
+        end
+    }
+
     /// Makes the first `n` frames the live ones.
     #[inline]
     pub fn set_frames(&mut self, n: usize) {
@@ -326,28 +344,18 @@ impl<'r> Memory<'r> {
         }
     }
 
-    /// Whether `1 << LOG2` bytes at `address` may be loaded.
-    ///
-    /// # Errors
-    /// [`Fault::Memory`] where they may not.
+    /// Whether `1 << LOG2` bytes at `address` are known to be loadable. Where not, [`Memory::find`] knows.
     #[inline(always)]
-    pub fn check_load<const LOG2: usize>(&mut self, address: u64) -> Result<(), Box<Fault>> {
-        if self.stack.holds::<LOG2>(address) || self.read.holds::<LOG2>(address) {
-            return Ok(());
-        }
-        self.find(address, 1 << LOG2, false)
+    #[must_use]
+    pub fn may_load<const LOG2: usize>(&self, address: u64) -> bool {
+        self.stack.holds::<LOG2>(address) || self.read.holds::<LOG2>(address)
     }
 
-    /// Whether `1 << LOG2` bytes at `address` may be stored.
-    ///
-    /// # Errors
-    /// [`Fault::Memory`] where they may not.
+    /// Whether `1 << LOG2` bytes at `address` are known to be storable. Where not, [`Memory::find`] knows.
     #[inline(always)]
-    pub fn check_store<const LOG2: usize>(&mut self, address: u64) -> Result<(), Box<Fault>> {
-        if self.stack.holds::<LOG2>(address) || self.write.holds::<LOG2>(address) {
-            return Ok(());
-        }
-        self.find(address, 1 << LOG2, true)
+    #[must_use]
+    pub fn may_store<const LOG2: usize>(&self, address: u64) -> bool {
+        self.stack.holds::<LOG2>(address) || self.write.holds::<LOG2>(address)
     }
 
     /// Bytes to read, for a helper's argument. No bytes at any address are fine.
@@ -390,8 +398,9 @@ impl<'r> Memory<'r> {
             let below = top + frame * FRAME - address;
             return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };
         }
-        let offset = address.wrapping_sub(self.context.start);
-        if offset < self.context.len.max(1) {
+        let offset = address.wrapping_sub(self.context_start);
+        let end = self.context.start.wrapping_add(self.context.len);
+        if self.context_start != 0 && offset <= end.wrapping_sub(self.context_start) {
             return format!("ctx+{offset}");
         }
         self.regions.describe(address).unwrap_or_else(|| format!("{address:#x}"))
@@ -415,9 +424,13 @@ impl<'r> Memory<'r> {
         [live, self.context].iter().chain(&self.extra).find(inside).copied().or_else(|| self.regions.window(address))
     }
 
+    /// Looks for the window of an access of `size` bytes, and remembers it as the one hit last.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where no live window holds it, or where it may not be written.
     #[cold]
     #[inline(never)]
-    fn find(&mut self, address: u64, size: u64, write: bool) -> Result<(), Box<Fault>> {
+    pub fn find(&mut self, address: u64, size: u64, write: bool) -> Result<(), Box<Fault>> {
         let Some(window) = self.lookup(address) else {
             return Err(self.fault(address, size, write, "no live memory there"));
         };

@@ -1,1 +1,170 @@
 //! Engines: what runs a program.
+//!
+//! An engine turns a [`Program`] and its maps into a [`Runnable`]; the bench runs that at every event.
+
+mod interpreter;
+mod profile;
+
+use std::sync::Arc;
+
+use crate::errno::Errno;
+use crate::fault::Fault;
+use crate::helper::Host;
+use crate::isa::decode::DecodeError;
+use crate::memory::{Arena, FRAME, FRAMES, Window};
+use crate::program::{Program, SourceLine};
+
+pub use interpreter::Interpreter;
+
+/// Why an engine cannot take a program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// No instructions at all.
+    #[error("the program {program} has no instructions")]
+    Empty {
+        /// Program.
+        program: String,
+    },
+    /// An instruction that is none, or that the engine does not offer.
+    #[error("instruction {insn}: {source}")]
+    Decode {
+        /// Slot of the instruction.
+        insn: usize,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// A jump or call to a place where no instruction begins.
+    #[error("instruction {insn}: {what} to slot {target}, where no instruction of this program begins")]
+    Target {
+        /// Slot of the jump.
+        insn: usize,
+        /// `jump`, `call` or `function pointer`.
+        what: &'static str,
+        /// Where it leads.
+        target: i64,
+    },
+    /// A map slot, or an offset into a map's value, that is not there.
+    #[error("instruction {insn}: {what}")]
+    Map {
+        /// Slot of the instruction.
+        insn: usize,
+        /// What is missing.
+        what: String,
+    },
+    /// An instruction, pseudo source or helper that this engine does not offer.
+    #[error("instruction {insn}: {what}")]
+    Unsupported {
+        /// Slot of the instruction.
+        insn: usize,
+        /// Which.
+        what: String,
+    },
+}
+
+/// A fault with its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct ProgramFault {
+    /// Program.
+    pub program: String,
+    /// Slot of the instruction that was stopped.
+    pub insn: usize,
+    /// Its source line, where the object has line information.
+    pub line: Option<SourceLine>,
+    /// What happened.
+    pub fault: Fault,
+}
+
+impl ProgramFault {
+    fn text(&self) -> String {
+        let place = self.line.as_ref().map_or_else(String::new, |l| {
+            format!("\n  {}:{}: {}", l.file, l.line, l.text.trim())
+        });
+        format!("{}, instruction {}: {}{place}", self.program, self.insn, self.fault)
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// `r0` at the entry's `exit`, or what stopped the run.
+    pub result: Result<u64, Box<ProgramFault>>,
+    /// Instructions executed, subprograms and callbacks included.
+    pub instructions: u64,
+}
+
+/// The stack of one CPU: eight frames, fresh ones filled with a pattern.
+#[derive(Debug)]
+pub struct Stack {
+    arena: Arena,
+    /// What a fresh frame holds, so that the use of uninitialised stack shows and is the same in every run.
+    pattern: u64,
+}
+
+impl Stack {
+    /// Bytes of a stack.
+    pub const SIZE: u64 = FRAME * FRAMES as u64;
+
+    /// A stack whose fresh frames hold `pattern`.
+    ///
+    /// # Errors
+    /// `ENOMEM` where there is no memory.
+    pub fn new(pattern: u64) -> Result<Stack, Errno> {
+        #[expect(clippy::cast_possible_truncation, reason = "4096")]
+        let arena = Arena::new(Stack::SIZE as usize)?;
+        Ok(Stack { arena, pattern })
+    }
+
+    fn window(&self) -> Window {
+        Window { start: self.arena.address(), len: Stack::SIZE, writable: true }
+    }
+}
+
+/// What a run is given: registers, memory, and the world around it.
+pub struct Input<'r> {
+    /// `r1` and `r2` at the entry.
+    pub args: [u64; 2],
+    /// The context.
+    pub context: Window,
+    /// Further memory that the program may touch.
+    pub extra: &'r [Window],
+    /// The bench around it.
+    pub host: &'r dyn Host,
+    /// Instructions it may execute before [`Fault::Budget`].
+    pub budget: u64,
+}
+
+/// What sees every instruction of a run before it is executed.
+pub trait Observer {
+    /// The instruction in slot `insn` comes next, with these registers (r0 to r10) and call depth (entry: 1).
+    ///
+    /// # Errors
+    /// Ends the run.
+    fn before(&mut self, insn: usize, registers: &[u64; 11], depth: usize) -> Result<(), Box<Fault>>;
+}
+
+/// A program made ready by an engine.
+pub trait Runnable: Send + Sync {
+    /// The program.
+    fn program(&self) -> &Arc<Program>;
+
+    /// Runs it once.
+    ///
+    /// # Safety
+    /// `input.context` and `input.extra` must be valid memory, writable where they say so, and nobody may hold
+    /// Rust references into them during the run.
+    unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome;
+
+    /// Runs it once, showing every instruction to `observer`.
+    ///
+    /// # Safety
+    /// As for [`Runnable::run`].
+    unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome;
+
+    /// Slot of each instruction and how often it was executed so far, ascending. A `lddw` is one instruction; one that
+    /// was stopped by a fault counts.
+    fn counts(&self) -> Vec<(usize, u64)>;
+
+    /// Forgets all counts.
+    fn reset_counts(&self);
+}

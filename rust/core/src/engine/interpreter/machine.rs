@@ -1,0 +1,193 @@
+//! What a run is made of, and the loop that starts chains of handlers.
+//!
+//! Each op holds the function that executes it; that function ends by calling the one of the next op. A processor
+//! predicts the many small jumps of such a *threaded* interpreter far better than the one jump of a `match` in a
+//! loop (here twice the speed), and an optimised build turns the calls into jumps. Nothing depends on that: a chain
+//! ends after [`CHAIN`] instructions and goes back to the loop, so the host stack stays small in any build. The
+//! same count is the instruction budget, and a chain of one is a single step.
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Active, Code};
+use crate::engine::Observer;
+use crate::fault::Fault;
+use crate::helper::Run;
+use crate::memory::{FRAMES, Memory};
+
+/// Executes the op at `pc`, then those that follow it, `n` more instructions at the most.
+///
+/// Returns the op that comes next, with the reason for the return in `machine.state`.
+///
+/// # Safety
+/// `pc` must point to an op of the code that `machine` runs; `machine` and `memory` must be valid and not be
+/// referenced by anything else; `memory` must be that of `machine.run`.
+pub(super) type Handler = unsafe fn(*const Op, *mut Machine<'_>, *mut Memory<'_>, i64) -> *const Op;
+
+/// An instruction in the form in which it is executed. A `lddw` is one.
+#[repr(C)]
+pub(super) struct Op {
+    pub(super) run: Handler,
+    /// Immediate, extended as the instruction wants it; of a helper call, the index in [`Code::helpers`].
+    pub(super) imm: u64,
+    /// Displacement of a load or store; of a jump or call, how many bytes of ops to go from this one.
+    pub(super) off: i32,
+    /// Destination register, at most 10.
+    pub(super) dst: u8,
+    /// Source register, at most 10.
+    pub(super) src: u8,
+    /// How often this jump was taken, or this call made.
+    pub(super) taken: AtomicU64,
+}
+
+impl Op {
+    /// Counts a taken jump. Concurrent runs of one program may lose a count.
+    #[inline(always)]
+    pub(super) fn count(&self) {
+        self.taken.store(self.taken.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+}
+
+/// Instructions of one chain.
+const CHAIN: i64 = 512;
+
+/// How often `may_goto` goes on in one frame before it leaves the loop (Linux's `BPF_MAX_LOOPS`).
+pub(super) const MAY_GOTO_LIMIT: u32 = 8 << 20;
+
+/// Where a call goes back to, and what it must restore.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    /// The op of the call.
+    pub(super) call: *const Op,
+    /// r6 to r9.
+    pub(super) saved: [u64; 4],
+    /// `may_goto`s left in the caller's frame.
+    pub(super) may_goto: u32,
+}
+
+/// Why a chain came back.
+pub(super) enum State {
+    /// It has used up its instructions.
+    Running,
+    /// The first frame has exited.
+    Exited,
+    /// The op it came back with was stopped.
+    Stopped(Box<Fault>),
+}
+
+/// One activation of the interpreter: the entry, or a function that a helper calls back.
+pub(super) struct Machine<'r> {
+    /// r0 to r10.
+    pub(super) r: [u64; 11],
+    pub(super) run: *mut Run<'r>,
+    pub(super) code: *const Code,
+    /// What fresh frames are filled with.
+    pub(super) pattern: u64,
+    /// Frames in use when this activation began, its own included.
+    pub(super) bottom: usize,
+    pub(super) may_goto: u32,
+    pub(super) state: State,
+    /// Instructions granted to the chain and not yet taken from the run's budget.
+    pub(super) granted: i64,
+    /// One for each frame above `bottom`, by `depth - 1` of the caller; written by the call before anyone reads it.
+    pub(super) callers: [MaybeUninit<Caller>; FRAMES],
+}
+
+/// Stopped at this op.
+pub(super) struct Stop {
+    pub(super) index: usize,
+    pub(super) fault: Box<Fault>,
+}
+
+/// Runs from the op `entry` to the `exit` of that frame, which is already counted in `run.depth`.
+///
+/// With an observer, it sees each instruction first.
+pub(super) fn execute<'r>(
+    active: &Active<'_>,
+    run: &mut Run<'r>,
+    entry: usize,
+    args: [u64; 5],
+    mut observer: Option<&mut dyn Observer>,
+) -> Result<u64, Stop> {
+    let code = active.code;
+    let bottom = run.depth;
+    let r10 = run.memory.enter_frame(bottom, active.pattern, code.stack_use);
+    let mut machine = Machine {
+        r: [0, args[0], args[1], args[2], args[3], args[4], 0, 0, 0, 0, r10],
+        run: std::ptr::from_mut(run),
+        code: std::ptr::from_ref(code),
+        pattern: active.pattern,
+        bottom,
+        may_goto: MAY_GOTO_LIMIT,
+        state: State::Running,
+        granted: 0,
+        callers: [const { MaybeUninit::uninit() }; FRAMES],
+    };
+    code.counters.enter(entry);
+    let base = code.ops.as_ptr();
+    // SAFETY: `entry` is the index of an op.
+    let mut pc = unsafe { base.add(entry) };
+    let machine: *mut Machine<'r> = &raw mut machine;
+    loop {
+        // SAFETY: `machine` was made above and `run` is the caller's; handlers use them only while they run, and no
+        // reference to either is held across a call of one.
+        let (run, registers) = unsafe { (&mut *(*machine).run, (*machine).r) };
+        // SAFETY: handlers return pointers to ops only.
+        let index = usize::try_from(unsafe { pc.offset_from(base) }).unwrap_or(0);
+        let mut chain = CHAIN.min(run.left);
+        let mut refused = (chain <= 0).then(|| Box::new(Fault::Budget { limit: active.budget }));
+        if let Some(observer) = observer.as_deref_mut() {
+            chain = chain.min(1);
+            let slot = code.slots.get(index).copied();
+            if let (None, Some(slot)) = (&refused, slot) {
+                refused = observer.before(slot, &registers, run.depth).err();
+            }
+        }
+        if let Some(fault) = refused {
+            // SAFETY: as above.
+            return Err(unsafe { unwind(machine, code, index, fault) });
+        }
+        // SAFETY: `pc` points to an op; machine and memory are those of this run and unreferenced during the call.
+        unsafe {
+            let memory = &raw mut (*(*machine).run).memory;
+            (*machine).granted = chain;
+            pc = ((*pc).run)(pc, machine, memory, chain - 1);
+            (*(*machine).run).left -= (*machine).granted;
+        }
+        // SAFETY: the chain is over; nothing else refers to the machine.
+        match unsafe { std::mem::replace(&mut (*machine).state, State::Running) } {
+            State::Running => {}
+            // SAFETY: as above.
+            State::Exited => return Ok(unsafe { (*machine).r[0] }),
+            State::Stopped(fault) => {
+                // SAFETY: handlers return pointers to ops only.
+                let index = usize::try_from(unsafe { pc.offset_from(base) }).unwrap_or(0);
+                // SAFETY: as above.
+                return Err(unsafe { unwind(machine, code, index, fault) });
+            }
+        }
+    }
+}
+
+/// Notes for the profile that the op `index`, and the call in each frame below it, did not go on.
+///
+/// # Safety
+/// `machine` must be valid and nothing else refer to it or its run.
+#[cold]
+unsafe fn unwind(machine: *mut Machine<'_>, code: &Code, index: usize, fault: Box<Fault>) -> Stop {
+    code.counters.stop(index);
+    // SAFETY: the caller's promise.
+    let machine = unsafe { &mut *machine };
+    // SAFETY: the run outlives its machines.
+    let run = unsafe { &mut *machine.run };
+    while run.depth > machine.bottom {
+        run.depth -= 1;
+        // SAFETY: the call that made this frame has written the entry.
+        let caller = unsafe { machine.callers[run.depth - 1].assume_init() };
+        // SAFETY: `call` points to an op of this code.
+        let at = unsafe { caller.call.offset_from(code.ops.as_ptr()) };
+        code.counters.stop(usize::try_from(at).unwrap_or(0));
+    }
+    run.memory.set_frames(run.depth);
+    Stop { index, fault }
+}

@@ -1,0 +1,169 @@
+//! The checked interpreter: the whole instruction set, every access checked, every instruction counted.
+//!
+//! It runs unverified code safely. `decode` turns instructions into ops once, `machine` starts chains of them, `handlers`
+//! has one function an instruction, `arith` and `atomic` hold what RFC 9669 says of the odd cases.
+
+mod arith;
+mod atomic;
+mod decode;
+mod handlers;
+mod machine;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::profile::{Counters, Flow};
+use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack};
+use crate::fault::Fault;
+use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, Run};
+use crate::map::MapSet;
+use crate::memory::{FRAMES, Memory};
+use crate::program::Program;
+use machine::Op;
+
+/// The checked interpreter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Interpreter;
+
+impl Interpreter {
+    /// Makes a program ready to run over its maps, one for each name in `program.maps`.
+    ///
+    /// # Errors
+    /// Where an instruction cannot be decoded, leads outside the program, or names a map or helper that is not there.
+    pub fn load(&self, program: Arc<Program>, maps: MapSet) -> Result<Box<dyn Runnable>, EngineError> {
+        let code = decode::decode(&program, &maps)?;
+        Ok(Box::new(Interpreted { program, maps, code }))
+    }
+}
+
+/// A decoded program.
+struct Code {
+    /// Its ops; behind the last instruction comes [`handlers::off_the_end`].
+    ops: Vec<Op>,
+    /// Slot of each op.
+    slots: Vec<usize>,
+    /// Op of each slot, for function pointers; `usize::MAX` for the second half of a `lddw`.
+    index_of: Vec<usize>,
+    /// Helpers that it calls.
+    helpers: Vec<HelperFn>,
+    /// What each op does with control.
+    flow: Vec<Flow>,
+    /// Bytes of a frame, from its end, that the program may use: what fresh frames are filled in.
+    stack_use: u32,
+    counters: Counters,
+}
+
+struct Interpreted {
+    program: Arc<Program>,
+    maps: MapSet,
+    code: Code,
+}
+
+/// A run in progress.
+struct Active<'a> {
+    code: &'a Code,
+    pattern: u64,
+    budget: u64,
+    /// Op at which the innermost frame was stopped.
+    stopped: Cell<Option<usize>>,
+}
+
+impl Active<'_> {
+    fn enter(
+        &self,
+        run: &mut Run<'_>,
+        entry: usize,
+        args: [u64; 5],
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<u64, Box<Fault>> {
+        machine::execute(self, run, entry, args, observer).map_err(|stop| {
+            // A fault in a callback passes through the helper that called it: the innermost place is the one to show.
+            if self.stopped.get().is_none() {
+                self.stopped.set(Some(stop.index));
+            }
+            stop.fault
+        })
+    }
+}
+
+impl Callable for Active<'_> {
+    fn call(&self, run: &mut Run<'_>, target: u64, args: [u64; 5]) -> Result<u64, Box<Fault>> {
+        let slot = usize::try_from(target.wrapping_sub(FUNCTIONS)).unwrap_or(usize::MAX);
+        let entry = match self.code.index_of.get(slot) {
+            Some(&index) if index != usize::MAX => index,
+            _ => {
+                return Err(Box::new(Fault::Instruction {
+                    what: format!("a helper was to call back {target:#x}, which is no function of this program"),
+                }));
+            }
+        };
+        if run.depth >= FRAMES {
+            return Err(Box::new(Fault::CallDepth { depth: run.depth + 1 }));
+        }
+        run.depth += 1;
+        let result = self.enter(run, entry, args, None);
+        run.depth -= 1;
+        run.memory.set_frames(run.depth);
+        result
+    }
+}
+
+impl Interpreted {
+    unsafe fn start(&self, stack: &mut Stack, input: &Input<'_>, observer: Option<&mut dyn Observer>) -> Outcome {
+        let active =
+            Active { code: &self.code, pattern: stack.pattern, budget: input.budget, stopped: Cell::new(None) };
+        // SAFETY: the stack is borrowed for the whole run; the caller answers for the context.
+        let mut memory = unsafe { Memory::new(stack.window(), input.context, input.args[0], &self.maps) };
+        for &window in input.extra {
+            // SAFETY: the caller answers for it.
+            unsafe { memory.allow(window) };
+        }
+        let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
+        let mut run = Run { memory, maps: &self.maps, host: input.host, code: &active, depth: 1, left: budget };
+        let args = [input.args[0], input.args[1], 0, 0, 0];
+        let result = active.enter(&mut run, 0, args, observer);
+        let instructions = budget.wrapping_sub(run.left).unsigned_abs();
+        Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions }
+    }
+
+    #[cold]
+    fn place(&self, active: &Active<'_>, fault: Fault) -> Box<ProgramFault> {
+        let index = active.stopped.get().unwrap_or(0);
+        let insn = self.code.slots.get(index).copied().unwrap_or(0);
+        Box::new(ProgramFault {
+            program: self.program.name.clone(),
+            insn,
+            line: self.program.line_of(insn).cloned(),
+            fault,
+        })
+    }
+}
+
+impl Runnable for Interpreted {
+    fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.start(stack, input, None) }
+    }
+
+    unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.start(stack, input, Some(observer)) }
+    }
+
+    fn counts(&self) -> Vec<(usize, u64)> {
+        let taken: Vec<u64> = self.code.ops.iter().map(|op| op.taken.load(Relaxed)).collect();
+        self.code.slots.iter().copied().zip(self.code.counters.counts(&self.code.flow, &taken)).collect()
+    }
+
+    fn reset_counts(&self) {
+        self.code.counters.reset();
+        for op in &self.code.ops {
+            op.taken.store(0, Relaxed);
+        }
+    }
+}
