@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::errno::Errno;
 use crate::fault::Fault;
-use crate::helper::Host;
+use crate::helper::{HelperError, Host};
 use crate::isa::decode::DecodeError;
 use crate::memory::{Arena, FRAME, FRAMES, Window};
 use crate::program::{Program, SourceLine};
@@ -42,6 +42,14 @@ pub enum EngineError {
         what: &'static str,
         /// Where it leads.
         target: i64,
+    },
+    /// A helper that the program may not call, or that is not offered.
+    #[error("instruction {insn}: {source}")]
+    Helper {
+        /// Slot of the call.
+        insn: usize,
+        /// Why.
+        source: HelperError,
     },
     /// A map slot, or an offset into a map's value, that is not there.
     #[error("instruction {insn}: {what}")]

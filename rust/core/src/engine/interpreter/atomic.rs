@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::machine::Op;
-use crate::isa::opcode::atomic as code;
+use crate::isa::AtomicOp;
 
 macro_rules! apply {
     ($(#[$doc:meta])* $name:ident, $int:ty, $atomic:ty) => {
@@ -16,17 +16,17 @@ macro_rules! apply {
         pub(super) unsafe fn $name(op: &Op, at: *mut $int, r: &mut [u64; 11]) {
             let source = op.src as usize;
             let operand = r[source] as $int;
-            let operation = op.imm as i32;
+            let Some(operation) = AtomicOp::from_code(op.imm as i32) else { return };
             let old = if (at as usize) % size_of::<$int>() == 0 {
                 // SAFETY: valid (the caller's word) and aligned.
                 let cell = unsafe { <$atomic>::from_ptr(at) };
-                match operation & !code::FETCH {
-                    code::ADD => cell.fetch_add(operand, SeqCst),
-                    code::OR => cell.fetch_or(operand, SeqCst),
-                    code::AND => cell.fetch_and(operand, SeqCst),
-                    code::XOR => cell.fetch_xor(operand, SeqCst),
-                    _ if operation == code::XCHG => cell.swap(operand, SeqCst),
-                    _ => match cell.compare_exchange(r[0] as $int, operand, SeqCst, SeqCst) {
+                match operation {
+                    AtomicOp::Add | AtomicOp::FetchAdd => cell.fetch_add(operand, SeqCst),
+                    AtomicOp::Or | AtomicOp::FetchOr => cell.fetch_or(operand, SeqCst),
+                    AtomicOp::And | AtomicOp::FetchAnd => cell.fetch_and(operand, SeqCst),
+                    AtomicOp::Xor | AtomicOp::FetchXor => cell.fetch_xor(operand, SeqCst),
+                    AtomicOp::Xchg => cell.swap(operand, SeqCst),
+                    AtomicOp::Cmpxchg => match cell.compare_exchange(r[0] as $int, operand, SeqCst, SeqCst) {
                         Ok(old) | Err(old) => old,
                     },
                 }
@@ -34,23 +34,23 @@ macro_rules! apply {
                 // x86 does unaligned atomics as well; here one thread runs the bench, so a plain update is one.
                 // SAFETY: valid (the caller's word).
                 let old = unsafe { at.read_unaligned() };
-                let new = match operation & !code::FETCH {
-                    code::ADD => old.wrapping_add(operand),
-                    code::OR => old | operand,
-                    code::AND => old & operand,
-                    code::XOR => old ^ operand,
-                    _ if operation == code::XCHG => operand,
-                    _ if old == r[0] as $int => operand,
-                    _ => old,
+                let new = match operation {
+                    AtomicOp::Add | AtomicOp::FetchAdd => old.wrapping_add(operand),
+                    AtomicOp::Or | AtomicOp::FetchOr => old | operand,
+                    AtomicOp::And | AtomicOp::FetchAnd => old & operand,
+                    AtomicOp::Xor | AtomicOp::FetchXor => old ^ operand,
+                    AtomicOp::Xchg => operand,
+                    AtomicOp::Cmpxchg if old == r[0] as $int => operand,
+                    AtomicOp::Cmpxchg => old,
                 };
                 // SAFETY: as above.
                 unsafe { at.write_unaligned(new) };
                 old
             };
-            if operation == code::CMPXCHG {
-                r[0] = u64::from(old);
-            } else if operation & code::FETCH != 0 {
-                r[source] = u64::from(old);
+            match operation {
+                AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor => {}
+                AtomicOp::Cmpxchg => r[0] = u64::from(old),
+                _ => r[source] = u64::from(old),
             }
         }
     };

@@ -1,58 +1,412 @@
 //! Instructions to ops: once, when a program is loaded.
 
-use super::machine::{Op,Handler};use super::handlers::*;
 use super::Code;
+use super::handlers::{self as h, Binary, Test, Unary};
+use super::machine::{Handler, Op as Ready};
 use crate::engine::EngineError;
-use crate::engine::profile::{Flow, Counters};
-use crate::helper::{self, FUNCTIONS, MAP_HANDLE_STRIDE, MAP_HANDLES};
-use crate::isa::Insn;
+use crate::engine::profile::{Counters, Flow};
+use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
+use crate::isa::{AluOp, AtomicOp, Imm64, JumpOp, Op, Reg, Size, Source, SwapOrder, Width, decode_lenient};
 use crate::map::MapSet;
-use crate::memory::Bytes;
+use crate::memory::{Bytes, FRAME};
 use crate::program::Program;
 
-// TEMP raw decoder for measurements
-pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineError> {
-    let insns = &program.insns;
-    let mut ops = vec![];
-    let mut slots = vec![];
-    let mut index_of = vec![usize::MAX; insns.len()];
-    let mut at = 0;
-    while at < insns.len() {
-        index_of[at] = ops.len();
-        slots.push(at);
-        let i = insns[at];
-        let imm = i.imm as i64 as u64;
-        let k = |run: Handler| Op { run, dst: i.dst, src: i.src, off: i.off as i32, imm, taken: Default::default() };
-        let r = i.code & 8 != 0;
-        let pick = |a: Handler, b: Handler| if r { b } else { a };
+/// What an instruction becomes, before its jump is linked.
+struct Draft {
+    run: Handler,
+    imm: u64,
+    off: i32,
+    dst: u8,
+    src: u8,
+}
 
-        let op = match i.code & 7 {
-            7 => k(match i.code >> 4 { 0 => pick(alu64_imm::<Add>, alu64_reg::<Add>), 1 => pick(alu64_imm::<Sub>, alu64_reg::<Sub>), 2 => pick(alu64_imm::<Mul>, alu64_reg::<Mul>), 3 => pick(alu64_imm::<Div>, alu64_reg::<Div>), 4 => pick(alu64_imm::<Or>, alu64_reg::<Or>), 5 => pick(alu64_imm::<And>, alu64_reg::<And>), 6 => pick(alu64_imm::<Lsh>, alu64_reg::<Lsh>), 7 => pick(alu64_imm::<Rsh>, alu64_reg::<Rsh>), 8 => alu64_imm::<Neg>, 9 => pick(alu64_imm::<Mod>, alu64_reg::<Mod>), 10 => pick(alu64_imm::<Xor>, alu64_reg::<Xor>), 11 => pick(alu64_imm::<Mov>, alu64_reg::<Mov>), 12 => pick(alu64_imm::<Arsh>, alu64_reg::<Arsh>), _ => unary::<Swap64> as Handler }),
-            4 => k(match i.code >> 4 { 0 => pick(alu32_imm::<Add>, alu32_reg::<Add>), 1 => pick(alu32_imm::<Sub>, alu32_reg::<Sub>), 2 => pick(alu32_imm::<Mul>, alu32_reg::<Mul>), 3 => pick(alu32_imm::<Div>, alu32_reg::<Div>), 4 => pick(alu32_imm::<Or>, alu32_reg::<Or>), 5 => pick(alu32_imm::<And>, alu32_reg::<And>), 6 => pick(alu32_imm::<Lsh>, alu32_reg::<Lsh>), 7 => pick(alu32_imm::<Rsh>, alu32_reg::<Rsh>), 8 => alu32_imm::<Neg>, 9 => pick(alu32_imm::<Mod>, alu32_reg::<Mod>), 10 => pick(alu32_imm::<Xor>, alu32_reg::<Xor>), 11 => pick(alu32_imm::<Mov>, alu32_reg::<Mov>), 12 => pick(alu32_imm::<Arsh>, alu32_reg::<Arsh>), _ => match (r, i.imm) { (true, 16) => unary::<Be16>, (true, 32) => unary::<Be32>, (true, _) => unary::<Be64>, (_, 16) => unary::<Le16>, (_, 32) => unary::<Le32>, _ => unary::<Le64> } }),
-            5 => match i.code >> 4 { 0 => k(ja), 1 => k(pick(jump64_imm::<Eq>, jump64_reg::<Eq>)), 2 => k(pick(jump64_imm::<Gt>, jump64_reg::<Gt>)), 3 => k(pick(jump64_imm::<Ge>, jump64_reg::<Ge>)), 4 => k(pick(jump64_imm::<Set>, jump64_reg::<Set>)), 5 => k(pick(jump64_imm::<Ne>, jump64_reg::<Ne>)), 6 => k(pick(jump64_imm::<SGt>, jump64_reg::<SGt>)), 7 => k(pick(jump64_imm::<SGe>, jump64_reg::<SGe>)), 8 => if i.src == 1 { let mut o = k(call_local); o.off = i.imm; o } else { k(call_helper) }, 9 => k(exit), 10 => k(pick(jump64_imm::<Lt>, jump64_reg::<Lt>)), 11 => k(pick(jump64_imm::<Le>, jump64_reg::<Le>)), 12 => k(pick(jump64_imm::<SLt>, jump64_reg::<SLt>)), _ => k(pick(jump64_imm::<SLe>, jump64_reg::<SLe>)) },
-            6 => k(match i.code >> 4 { 1 => pick(jump32_imm::<Eq>, jump32_reg::<Eq>), 2 => pick(jump32_imm::<Gt>, jump32_reg::<Gt>), 3 => pick(jump32_imm::<Ge>, jump32_reg::<Ge>), 4 => pick(jump32_imm::<Set>, jump32_reg::<Set>), 5 => pick(jump32_imm::<Ne>, jump32_reg::<Ne>), 6 => pick(jump32_imm::<SGt>, jump32_reg::<SGt>), 7 => pick(jump32_imm::<SGe>, jump32_reg::<SGe>), 10 => pick(jump32_imm::<Lt>, jump32_reg::<Lt>), 11 => pick(jump32_imm::<Le>, jump32_reg::<Le>), 12 => pick(jump32_imm::<SLt>, jump32_reg::<SLt>), _ => pick(jump32_imm::<SLe>, jump32_reg::<SLe>) }),
-            1 => k(match i.code { 0x61 => load::<u32,false>, 0x69 => load::<u16,false>, 0x71 => load::<u8,false>, _ => load::<u64,false> }),
-            2 => k(match i.code { 0x62 => store_imm::<u32>, 0x6a => store_imm::<u16>, 0x72 => store_imm::<u8>, _ => store_imm::<u64> }),
-            3 => k(match i.code { 0x63 => store_reg::<u32,false>, 0x6b => store_reg::<u16,false>, 0x73 => store_reg::<u8,false>, 0x7b => store_reg::<u64,false>, 0xdb => atomic_add64, _ => atomic_add32 }),
-            _ => { let mut o = k(load_imm64); o.imm = imm as u32 as u64 | (insns[at + 1].imm as u32 as u64) << 32; at += 1; o }
-        };
-        ops.push(op);
-        at += 1;
+impl Draft {
+    fn new(run: Handler, dst: Reg, src: Reg, off: i16, imm: u64) -> Draft {
+        Draft { run, imm, off: i32::from(off), dst: dst.number(), src: src.number() }
     }
-    let n = ops.len();
-    let mut flow = vec![Flow::Next; n];
-    for x in 0..n {
-        let o = &mut ops[x];
-        let c=insns[slots[x]].code; let cl=c&7;
-        let jumps = (cl==5||cl==6) && c>>4!=9 && !(c>>4==8 && insns[slots[x]].src!=1);
-        if jumps {
-            let t = index_of[(slots[x] as i64 + 1 + o.off as i64) as usize];
-            o.off = (t as i64 - x as i64) as i32*32;
-            flow[x] = if c==5 { Flow::Jump(t) } else if c==0x85 { Flow::Call(t) } else { Flow::Branch(t) };
+
+    /// With a register or constant as its second operand.
+    fn with(source: Source, imm: Handler, reg: Handler, dst: Reg, off: i16) -> Draft {
+        match source {
+            Source::Imm(value) => Draft::new(imm, dst, Reg::R0, off, extend(value)),
+            Source::Reg(src) => Draft::new(reg, dst, src, off, 0),
         }
-        if c==0x95 { flow[x] = Flow::Exit }
     }
-    ops.push(Op { run: off_the_end, dst: 0, src: 0, off: 0, imm: 0, taken: Default::default() });
-    let n=slots.len();
-    Ok(Code { ops, slots, index_of, helpers: vec![], flow, stack_use: 512, counters: Counters::new(n) })
+}
+
+#[expect(clippy::cast_sign_loss, reason = "immediates are sign-extended (RFC 9669 §4)")]
+const fn extend(imm: i32) -> u64 {
+    imm as i64 as u64
+}
+
+struct Decoder<'a> {
+    program: &'a Program,
+    maps: &'a MapSet,
+    helpers: Vec<HelperFn>,
+}
+
+/// Decodes a whole program, and checks that every jump, call, map and helper it names is there.
+pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineError> {
+    if program.insns.is_empty() {
+        return Err(EngineError::Empty { program: program.name.clone() });
+    }
+    let mut instructions = Vec::new();
+    let mut slots = Vec::new();
+    let mut index_of = vec![usize::MAX; program.insns.len()];
+    let mut at = 0;
+    while at < program.insns.len() {
+        let (op, width) = decode_lenient(&program.insns, at)
+            .map_err(|source| EngineError::Decode { insn: at, source })?;
+        index_of[at] = slots.len();
+        slots.push(at);
+        instructions.push(op);
+        at += width;
+    }
+
+    let mut decoder = Decoder { program, maps, helpers: Vec::new() };
+    let mut ops = Vec::with_capacity(instructions.len() + 1);
+    let mut flow = Vec::with_capacity(instructions.len());
+    for (index, op) in instructions.iter().enumerate() {
+        let insn = slots[index];
+        let target = op.target().map(|offset| target(insn, offset, op, &index_of)).transpose()?;
+        let mut draft = decoder.draft(insn, op, target)?;
+        if let (Some(to), true) = (target, is_jump(op)) {
+            draft.off = distance(index, to).ok_or_else(|| EngineError::Unsupported {
+                insn,
+                what: "a jump over more than 67 million instructions".to_owned(),
+            })?;
+        }
+        flow.push(match (op, target) {
+            (Op::Jump { .. } | Op::MayGoto { .. }, Some(to)) => Flow::Branch(to),
+            (Op::Ja { .. } | Op::JaLong { .. }, Some(to)) => Flow::Jump(to),
+            (Op::CallLocal { .. }, Some(to)) => Flow::Call(to),
+            (Op::Exit, _) => Flow::Exit,
+            _ => Flow::Next,
+        });
+        ops.push(ready(draft));
+    }
+    ops.push(ready(Draft::new(h::off_the_end, Reg::R0, Reg::R0, 0, 0)));
+    fuse(&instructions, &mut ops);
+    let counters = Counters::new(slots.len());
+    Ok(Code { ops, slots, index_of, helpers: decoder.helpers, flow,
+        stack_use: stack_use(&instructions),
+        counters,
+        program_type: program.program_type,
+        gpl_compatible: program.is_gpl_compatible(),
+    })
+}
+
+fn ready(draft: Draft) -> Ready {
+    let Draft { run, imm, off, dst, src } = draft;
+    Ready { run, imm, off, dst, src, taken: std::sync::atomic::AtomicU64::new(0) }
+}
+
+const fn is_jump(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Jump { .. } | Op::MayGoto { .. } | Op::Ja { .. } | Op::JaLong { .. } | Op::CallLocal { .. }
+    )
+}
+
+/// Index of the instruction that one at slot `insn` leads to.
+fn target(insn: usize, offset: i32, op: &Op, index_of: &[usize]) -> Result<usize, EngineError> {
+    let slot = i64::try_from(insn).unwrap_or(i64::MAX).saturating_add(1 + i64::from(offset));
+    let index = usize::try_from(slot).ok().and_then(|slot| index_of.get(slot)).copied();
+    index.filter(|&index| index != usize::MAX).ok_or(EngineError::Target {
+        insn,
+        what: match op {
+            Op::CallLocal { .. } => "call",
+            Op::LoadImm64 { .. } => "function pointer",
+            _ => "jump",
+        },
+        target: slot,
+    })
+}
+
+/// Bytes of ops from one to another.
+fn distance(from: usize, to: usize) -> Option<i32> {
+    let ops = i64::try_from(to).ok()? - i64::try_from(from).ok()?;
+    i32::try_from(ops.checked_mul(i64::try_from(size_of::<Ready>()).ok()?)?).ok()
+}
+
+impl Decoder<'_> {
+    fn draft(&mut self, insn: usize, op: &Op, target: Option<usize>) -> Result<Draft, EngineError> {
+        let zero = Reg::R0;
+        Ok(match *op {
+            Op::Alu { width, op, dst, src } => {
+                let (imm, reg) = alu(width, op);
+                Draft::with(src, imm, reg, dst, 0)
+            }
+            Op::Neg { width: Width::W64, dst } => Draft::new(h::alu64_imm::<h::Neg>, dst, zero, 0, 0),
+            Op::Neg { width: Width::W32, dst } => Draft::new(h::alu32_imm::<h::Neg>, dst, zero, 0, 0),
+            Op::MovSx { width, from, dst, src } => Draft::new(sign_extension(width, from), dst, src, 0, 0),
+            Op::Swap { order, size, dst } => Draft::new(swap(order, size), dst, dst, 0, 0),
+            Op::LoadImm64 { dst, value } => {
+                Draft::new(h::load_imm64, dst, zero, 0, self.imm64(insn, value, target)?)
+            }
+            Op::Load { size, signed, dst, base, offset } => {
+                Draft::new(load(size, signed), dst, base, offset, 0)
+            }
+            Op::LoadAcquire { size, dst, base, offset } => Draft::new(load_acquire(size), dst, base, offset, 0),
+            Op::Store { size, base, offset, src } => {
+                let (imm, reg) = store(size);
+                Draft::with(src, imm, reg, base, offset)
+            }
+            Op::StoreRelease { size, base, offset, src } => Draft::new(store_release(size), base, src, offset, 0),
+            Op::Atomic { width, op, base, offset, src } => {
+                let run: Handler = match (width, op) {
+                    (Width::W32, AtomicOp::Add) => h::atomic_add32,
+                    (Width::W64, AtomicOp::Add) => h::atomic_add64,
+                    (Width::W32, _) => h::atomic32,
+                    (Width::W64, _) => h::atomic64,
+                };
+                Draft::new(run, base, src, offset, extend(op.code()))
+            }
+            Op::Ja { .. } | Op::JaLong { .. } => Draft::new(h::ja, zero, zero, 0, 0),
+            Op::Jump { width, op, dst, src, .. } => {
+                let (imm, reg) = jump(width, op);
+                Draft::with(src, imm, reg, dst, 0)
+            }
+            Op::MayGoto { .. } => Draft::new(h::may_goto, zero, zero, 0, 0),
+            Op::CallHelper { id } if id >= CUSTOM_HELPERS => {
+                Draft::new(h::call_custom, zero, zero, 0, u64::from(id))
+            }
+            Op::CallHelper { id } => {
+                self.helpers.push(self.helper(insn, id)?);
+                Draft::new(h::call_helper, zero, zero, 0, (self.helpers.len() - 1) as u64)
+            }
+            Op::CallLocal { .. } => Draft::new(h::call_local, zero, zero, 0, 0),
+            Op::CallRegister { target } => Draft::new(h::call_register, target, zero, 0, 0),
+            Op::Exit => Draft::new(h::exit, zero, zero, 0, 0),
+            Op::CallKfunc { btf_id, .. } => {
+                return Err(unsupported(insn, format!("a call of the kernel function with BTF id {btf_id}")));
+            }
+            Op::LoadAbs { .. } | Op::LoadInd { .. } => {
+                return Err(unsupported(insn, "a legacy packet load (LD_ABS, LD_IND); there is no packet here"));
+            }
+        })
+    }
+
+    fn helper(&self, insn: usize, id: u32) -> Result<HelperFn, EngineError> {
+        let program = self.program;
+        let helper = helper::check(id, program.program_type, program.is_gpl_compatible())
+            .map_err(|source| EngineError::Helper { insn, source })?;
+        let missing = || unsupported(insn, format!("helper {}#{id}", helper.name));
+        helper.implementation.as_ref().map(|implementation| implementation.run).ok_or_else(missing)
+    }
+
+    /// The 64 bits that a `lddw` loads: a constant, a handle, or the address of a global.
+    fn imm64(&self, insn: usize, value: Imm64, target: Option<usize>) -> Result<u64, EngineError> {
+        match value {
+            Imm64::Value(value) => Ok(value),
+            Imm64::Map(slot) => {
+                let slot = self.slot(insn, slot)?;
+                Ok(MAP_HANDLES + slot as u64 * MAP_HANDLE_STRIDE)
+            }
+            Imm64::MapValue { map, offset } => {
+                let map = &self.maps.0[self.slot(insn, map)?];
+                let spec = map.spec();
+                let missing = |what: &str| EngineError::Map { insn, what: format!("{}: {what}", spec.name) };
+                if offset >= spec.value_size {
+                    return Err(missing(&format!("offset {offset} of a value of {} bytes", spec.value_size)));
+                }
+                let first = [0; 4];
+                let value = if spec.key_size == 4 { map.lookup(0, Bytes::from(&first[..])) } else { None };
+                let value = value.ok_or_else(|| missing("only an array has a value at a fixed address"))?;
+                Ok(value.as_ptr() as u64 + u64::from(offset))
+            }
+            Imm64::Function { .. } => {
+                // The target is an index; what programs are given is the slot.
+                let slot = self.slot_of_function(insn, value, target)?;
+                Ok(FUNCTIONS + slot as u64)
+            }
+            Imm64::BtfId { id, .. } => Err(unsupported(insn, format!("the address of the kernel variable of BTF id {id}"))),
+            Imm64::MapIndex(_) | Imm64::MapIndexValue { .. } => {
+                Err(unsupported(insn, "a map given by index into a loader's table, which is gone by now"))
+            }
+        }
+    }
+
+    fn slot(&self, insn: usize, slot: i32) -> Result<usize, EngineError> {
+        usize::try_from(slot).ok().filter(|&slot| slot < self.maps.0.len()).ok_or_else(|| EngineError::Map {
+            insn,
+            what: format!("map {slot}: this program has {} maps", self.maps.0.len()),
+        })
+    }
+
+    fn slot_of_function(&self, insn: usize, value: Imm64, target: Option<usize>) -> Result<usize, EngineError> {
+        match (value, target) {
+            (Imm64::Function { offset }, Some(_)) => Ok(insn.wrapping_add(1).wrapping_add_signed(offset as isize)),
+            _ => Err(unsupported(insn, "a function pointer without a function")),
+        }
+    }
+}
+
+fn unsupported(insn: usize, what: impl Into<String>) -> EngineError {
+    EngineError::Unsupported { insn, what: what.into() }
+}
+
+fn alu(width: Width, op: AluOp) -> (Handler, Handler) {
+    fn pick<B: Binary>(width: Width) -> (Handler, Handler) {
+        match width {
+            Width::W64 => (h::alu64_imm::<B>, h::alu64_reg::<B>),
+            Width::W32 => (h::alu32_imm::<B>, h::alu32_reg::<B>),
+        }
+    }
+    match op {
+        AluOp::Add => pick::<h::Add>(width),
+        AluOp::Sub => pick::<h::Sub>(width),
+        AluOp::Mul => pick::<h::Mul>(width),
+        AluOp::Div => pick::<h::Div>(width),
+        AluOp::Or => pick::<h::Or>(width),
+        AluOp::And => pick::<h::And>(width),
+        AluOp::Lsh => pick::<h::Lsh>(width),
+        AluOp::Rsh => pick::<h::Rsh>(width),
+        AluOp::Mod => pick::<h::Mod>(width),
+        AluOp::Xor => pick::<h::Xor>(width),
+        AluOp::Mov => pick::<h::Mov>(width),
+        AluOp::Arsh => pick::<h::Arsh>(width),
+        AluOp::SDiv => pick::<h::SDiv>(width),
+        AluOp::SMod => pick::<h::SMod>(width),
+    }
+}
+
+fn jump(width: Width, op: JumpOp) -> (Handler, Handler) {
+    fn pick<T: Test>(width: Width) -> (Handler, Handler) {
+        match width {
+            Width::W64 => (h::jump64_imm::<T>, h::jump64_reg::<T>),
+            Width::W32 => (h::jump32_imm::<T>, h::jump32_reg::<T>),
+        }
+    }
+    match op {
+        JumpOp::Eq => pick::<h::Eq>(width),
+        JumpOp::Ne => pick::<h::Ne>(width),
+        JumpOp::Gt => pick::<h::Gt>(width),
+        JumpOp::Ge => pick::<h::Ge>(width),
+        JumpOp::Lt => pick::<h::Lt>(width),
+        JumpOp::Le => pick::<h::Le>(width),
+        JumpOp::Set => pick::<h::Set>(width),
+        JumpOp::SGt => pick::<h::SGt>(width),
+        JumpOp::SGe => pick::<h::SGe>(width),
+        JumpOp::SLt => pick::<h::SLt>(width),
+        JumpOp::SLe => pick::<h::SLe>(width),
+    }
+}
+
+fn sign_extension(width: Width, from: Size) -> Handler {
+    const fn of<U: Unary>() -> Handler {
+        h::unary::<U>
+    }
+    match (width, from) {
+        (Width::W64, Size::Byte) => of::<h::Sign8>(),
+        (Width::W64, Size::Half) => of::<h::Sign16>(),
+        (Width::W64, _) => of::<h::Sign32>(),
+        (Width::W32, Size::Byte) => of::<h::Sign8To32>(),
+        (Width::W32, _) => of::<h::Sign16To32>(),
+    }
+}
+
+fn swap(order: SwapOrder, size: Size) -> Handler {
+    const fn of<U: Unary>() -> Handler {
+        h::unary::<U>
+    }
+    match (order, size) {
+        (SwapOrder::Little, Size::Half) => of::<h::Le16>(),
+        (SwapOrder::Little, Size::Word) => of::<h::Le32>(),
+        (SwapOrder::Little, _) => of::<h::Le64>(),
+        (SwapOrder::Big, Size::Half) => of::<h::Be16>(),
+        (SwapOrder::Big, Size::Word) => of::<h::Be32>(),
+        (SwapOrder::Big, _) => of::<h::Be64>(),
+        (SwapOrder::Swap, Size::Half) => of::<h::Swap16>(),
+        (SwapOrder::Swap, Size::Word) => of::<h::Swap32>(),
+        (SwapOrder::Swap, _) => of::<h::Swap64>(),
+    }
+}
+
+fn load(size: Size, signed: bool) -> Handler {
+    match (size, signed) {
+        (Size::Byte, false) => h::load::<u8, false>,
+        (Size::Half, false) => h::load::<u16, false>,
+        (Size::Word, false) => h::load::<u32, false>,
+        (Size::Double, _) => h::load::<u64, false>,
+        (Size::Byte, true) => h::load::<i8, false>,
+        (Size::Half, true) => h::load::<i16, false>,
+        (Size::Word, true) => h::load::<i32, false>,
+    }
+}
+
+fn load_acquire(size: Size) -> Handler {
+    match size {
+        Size::Byte => h::load::<u8, true>,
+        Size::Half => h::load::<u16, true>,
+        Size::Word => h::load::<u32, true>,
+        Size::Double => h::load::<u64, true>,
+    }
+}
+
+fn store(size: Size) -> (Handler, Handler) {
+    match size {
+        Size::Byte => (h::store_imm::<u8>, h::store_reg::<u8, false>),
+        Size::Half => (h::store_imm::<u16>, h::store_reg::<u16, false>),
+        Size::Word => (h::store_imm::<u32>, h::store_reg::<u32, false>),
+        Size::Double => (h::store_imm::<u64>, h::store_reg::<u64, false>),
+    }
+}
+
+fn store_release(size: Size) -> Handler {
+    match size {
+        Size::Byte => h::store_reg::<u8, true>,
+        Size::Half => h::store_reg::<u16, true>,
+        Size::Word => h::store_reg::<u32, true>,
+        Size::Double => h::store_reg::<u64, true>,
+    }
+}
+
+/// How far below their end the frames of this program may be used: what a fresh frame must be filled in.
+///
+/// An address of the stack is r10 plus a constant or two; where it may be more than that, the whole frame counts. Too
+/// small an answer would let a program see what an earlier run left there, and do no other harm.
+fn stack_use(instructions: &[Op]) -> u32 {
+    let mut copied = false;
+    let mut computed = false;
+    let (mut deepest_add, mut deepest_offset) = (0_i64, 0_i64);
+    for op in instructions {
+        match *op {
+            Op::Alu { op: AluOp::Mov, src: Source::Reg(Reg::R10), .. } => copied = true,
+            Op::Alu { width: Width::W64, op: AluOp::Add, src: Source::Imm(imm), .. } => {
+                deepest_add = deepest_add.min(i64::from(imm));
+            }
+            Op::Alu { width: Width::W64, op, src, .. } => {
+                computed |= src == Source::Reg(Reg::R10) || matches!(op, AluOp::Add | AluOp::Sub);
+            }
+            Op::Load { offset, .. }
+            | Op::Store { offset, .. }
+            | Op::Atomic { offset, .. }
+            | Op::LoadAcquire { offset, .. }
+            | Op::StoreRelease { offset, .. } => deepest_offset = deepest_offset.min(i64::from(offset)),
+            _ => {}
+        }
+    }
+    let deepest = match (copied, computed) {
+        (false, false) => deepest_offset,
+        (true, false) => deepest_offset + deepest_add,
+        (_, true) if copied => i64::MIN,
+        _ => deepest_offset,
+    };
+    u32::try_from(deepest.unsigned_abs().min(FRAME)).unwrap_or(0)
+}
+
+/// Joins pairs of instructions that compilers emit all the time. The second op stays where it is, for jumps to it.
+fn fuse(instructions: &[Op], ops: &mut [Ready]) {
+    for (index, pair) in instructions.windows(2).enumerate() {
+        if let [
+            Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Source::Reg(_) },
+            Op::Alu { width: Width::W64, op: AluOp::Add, dst: also, src: Source::Imm(imm) },
+        ] = pair
+            && dst == also
+        {
+            ops[index].run = h::lea;
+            ops[index].imm = extend(*imm);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use super::machine::{Caller, MAY_GOTO_LIMIT, Machine, Op, State};
 use super::{arith, atomic};
 use crate::fault::Fault;
-use crate::helper::{self, HelperFn};
+use crate::helper::{self, Helper, Run};
 use crate::memory::{FRAME, FRAMES, Memory};
 
 /// Goes on with the op at `$to`, or ends the chain.
@@ -450,7 +450,13 @@ atomic_handlers! {
 
 /// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back.
 #[inline(always)]
-unsafe fn call(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64, function: HelperFn) -> *const Op {
+unsafe fn call(
+    pc: *const Op,
+    m: *mut Machine<'_>,
+    mem: *mut Memory<'_>,
+    n: i64,
+    function: impl FnOnce(&mut Run<'_>, [u64; 5]) -> Result<u64, Box<Fault>>,
+) -> *const Op {
     // SAFETY: the machine is valid; the helper gets the run, in which it finds the memory, and nothing else of it.
     let result = unsafe {
         let [_, a1, a2, a3, a4, a5, ..] = (*m).r;
@@ -483,19 +489,29 @@ pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
     }
 }
 
+/// Calls the helper of the user's whose id is `imm`.
+pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
+    // SAFETY: `pc` is an op; the rest is passed on as it was promised.
+    unsafe {
+        let id = (*pc).imm as u32;
+        call(pc, m, mem, n, |run, args| run.host.custom_helper(id, args, &mut run.memory))
+    }
+}
+
 /// Calls the helper whose id is in `dst`.
 pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
-    // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
-    let id = unsafe { Registers(&raw mut (*m).r).get((*pc).dst) };
-    match u32::try_from(id).ok().and_then(helper::by_id).and_then(|helper| helper.run) {
-        // SAFETY: passed on as it was promised.
-        Some(function) => unsafe { call(pc, m, mem, n, function) },
-        None => {
-            let what = format!("call by register: {id:#x} is the id of no helper that can be called");
+    // SAFETY: `pc` is an op and `m` a machine that nothing else refers to; the code outlives it.
+    let (id, code) = unsafe { (Registers(&raw mut (*m).r).get((*pc).dst), &*(*m).code) };
+    let what = match u32::try_from(id).map(|id| helper::check(id, code.program_type, code.gpl_compatible)) {
+        Ok(Ok(Helper { implementation: Some(implementation), .. })) => {
             // SAFETY: passed on as it was promised.
-            unsafe { stop(pc, m, n, Box::new(Fault::Helper { id: id as u32, what })) }
+            return unsafe { call(pc, m, mem, n, implementation.run) };
         }
-    }
+        Ok(Err(error)) => error.to_string(),
+        _ => format!("call by register: {id:#x} is the id of no helper that can be called"),
+    };
+    // SAFETY: passed on as it was promised.
+    unsafe { stop(pc, m, n, Box::new(Fault::Helper { id: id as u32, what })) }
 }
 
 /// Calls a function of the program.
@@ -541,4 +557,20 @@ pub(super) unsafe fn off_the_end(pc: *const Op, m: *mut Machine<'_>, _mem: *mut 
     // It is no instruction of the program: the one before it, which there is, is where it went wrong.
     // SAFETY: the decoder lets no empty program through; the rest is passed on as it was promised.
     unsafe { stop(pc.sub(1), m, n + 1, Box::new(Fault::OffTheEnd { what })) }
+}
+
+/// Two instructions in one, `dst = src` and `dst += imm`; the second stands behind it as itself.
+pub(super) unsafe fn lea(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
+    // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
+    let (op, r) = unsafe { (&*pc, Registers(&raw mut (*m).r)) };
+    let moved = r.get(op.src);
+    if n == 0 {
+        // The chain ends between the two.
+        r.set(op.dst, moved);
+        next!(pc, m, mem, n)
+    }
+    r.set(op.dst, moved.wrapping_add(op.imm));
+    let n = n - 1;
+    // SAFETY: the addition and what comes behind it.
+    go!(unsafe { pc.add(2) }, m, mem, n)
 }

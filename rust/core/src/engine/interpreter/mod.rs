@@ -19,7 +19,7 @@ use crate::fault::Fault;
 use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, Run};
 use crate::map::MapSet;
 use crate::memory::{FRAMES, Memory};
-use crate::program::Program;
+use crate::program::{Program, ProgramType};
 use machine::Op;
 
 /// The checked interpreter.
@@ -52,6 +52,8 @@ struct Code {
     /// Bytes of a frame, from its end, that the program may use: what fresh frames are filled in.
     stack_use: u32,
     counters: Counters,
+    program_type: Option<ProgramType>,
+    gpl_compatible: bool,
 }
 
 struct Interpreted {
