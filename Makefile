@@ -9,6 +9,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CARGO ?= cargo
+CLANG ?= $(shell for c in clang-14 clang-19 clang; do command -v $$c && break; done)
 
 # The first Python that really starts and is new enough: a version manager's shims may exist and refuse to run.
 ifndef PYTHON
@@ -16,7 +17,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 endif
 
-# Every cargo call sees the interpreter that maturin builds for: a change of it would build PyO3 again.
+# What cargo builds of PyO3 without maturin (clippy) is for the Python of .venv too.
 export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -86,15 +87,15 @@ check: $(VENV)/package.stamp $(VENV)/dev.stamp ## formatters, linters, types, th
 .PHONY: bench
 bench: $(VENV)/package.stamp $(VENV)/dev.stamp ## Rust benches, then the anchors where clang and gcc are
 	$(CARGO) bench -p axebpf-core
-	@if command -v gcc >/dev/null && $(BIN)/python benches/anchors/bench.py --which-clang >/dev/null 2>&1; then \
-		$(BIN)/python benches/anchors/bench.py; \
+	@if command -v gcc >/dev/null && [ -n "$(CLANG)" ] && [ -e /usr/include/bpf/bpf_helpers.h ]; then \
+		$(BIN)/python benches/anchors/bench.py --clang "$(CLANG)" --rounds 3 --repeat 200000; \
 	else \
 		echo "bench: the anchors need gcc, clang and libbpf's headers; left out"; \
 	fi
 
 .PHONY: docs
 docs: $(VENV)/package.stamp $(VENV)/docs.stamp ## the guide and the reference, into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 .PHONY: fuzz
@@ -107,7 +108,6 @@ fuzz: ## fuzz the readers of untrusted input, a minute each (needs cargo-fuzz an
 # Rebuilt byte for byte by the same clang. They are compiled in their own folder and by relative names, and their DWARF
 # is stripped: what is left (BTF with source lines) names no path of this machine.
 
-CLANG ?= $(shell for c in clang-14 clang-19 clang; do command -v $$c && break; done)
 LLVM_STRIP ?= $(patsubst clang%,llvm-strip%,$(notdir $(CLANG)))
 BPF_CFLAGS := -O2 -g -Wall -Werror -target bpf -mcpu=v3 -idirafter /usr/include/$(shell uname -m)-linux-gnu
 
