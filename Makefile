@@ -22,7 +22,7 @@ export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 RUST_SOURCES := Cargo.toml Cargo.lock rust-toolchain.toml $(wildcard .cargo/config.toml) \
-	$(shell find rust \( -name '*.rs' -o -name Cargo.toml \) -print)
+	$(shell find rust \( -path '*/src/*' -o -name Cargo.toml \) -type f)
 
 # A list of requirements out of pyproject.toml: $(call requirements,build-system.requires)
 requirements = $(BIN)/python -c 'import functools, tomllib; \
@@ -37,7 +37,8 @@ help: ## this list
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "axebpf needs Python 3.11 or later and found none; say which with make PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@# half a .venv (Debian without python3-venv) would look like a whole one the next time
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/builder.stamp: pyproject.toml | $(BIN)/python
 	$(call requirements,build-system.requires) > $(VENV)/builder.txt
@@ -101,7 +102,7 @@ docs: $(VENV)/package.stamp $(VENV)/docs.stamp ## the guide and the reference, i
 .PHONY: fuzz
 fuzz: ## fuzz the readers of untrusted input, a minute each (needs cargo-fuzz and a nightly toolchain)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
-	cd rust/core && for target in $$($(CARGO) +nightly fuzz list); do \
+	for target in $$($(CARGO) +nightly fuzz list); do \
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
 # --- objects that are committed ------------------------------------------------------------------------------------
