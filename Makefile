@@ -1,0 +1,134 @@
+# axebpf: build, test, show. Needs Rust and Python 3.11 or later; everything else goes into .venv by itself.
+# Works with GNU make 3.81 (macOS) too.
+#
+#   make                      the list of targets
+#   make demo PYTHON=python3.13
+
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO ?= cargo
+CLANG ?= $(shell for c in clang-14 clang-19 clang; do command -v $$c && break; done)
+
+# The first Python that really starts and is new enough: a version manager's shims may exist and refuse to run.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+endif
+
+# What cargo builds of PyO3 without maturin (clippy) is for the Python of .venv too.
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+RUST_SOURCES := Cargo.toml Cargo.lock rust-toolchain.toml $(wildcard .cargo/config.toml) \
+	$(shell find rust \( -path '*/src/*' -o -name Cargo.toml \) -type f)
+
+# A list of requirements out of pyproject.toml: $(call requirements,build-system.requires)
+requirements = $(BIN)/python -c 'import functools, tomllib; \
+	table = tomllib.load(open("pyproject.toml", "rb")); \
+	print("\n".join(functools.reduce(dict.__getitem__, "$(1)".split("."), table)))'
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+# --- what the targets stand on -------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "axebpf needs Python 3.11 or later and found none; say which with make PYTHON=..." >&2; exit 1; }
+	@# half a .venv (Debian without python3-venv) would look like a whole one the next time
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/builder.stamp: pyproject.toml | $(BIN)/python
+	$(call requirements,build-system.requires) > $(VENV)/builder.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/builder.txt
+	@touch $@
+
+# The extension module, and the package's own requirements. Python sources are used in place.
+$(VENV)/package.stamp: $(VENV)/builder.stamp $(RUST_SOURCES)
+	$(BIN)/maturin develop --release
+	@touch $@
+
+$(VENV)/dev.stamp $(VENV)/docs.stamp: $(VENV)/%.stamp: pyproject.toml | $(BIN)/python
+	$(call requirements,project.optional-dependencies.$*) > $(VENV)/$*.txt
+	$(BIN)/pip install --quiet --requirement $(VENV)/$*.txt
+	@touch $@
+
+.PHONY: develop
+develop: $(VENV)/package.stamp $(VENV)/dev.stamp ## .venv with axebpf, built for speed, and the tools of development
+
+# --- what a person asks for ----------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(VENV)/package.stamp ## a two-VM boot under a tracing program: maps, histogram, trace
+	@$(BIN)/axebpf demo
+
+# Rust first: what fails there explains what fails above it. pytest prints at its end what it skipped and why.
+.PHONY: test
+test: $(VENV)/package.stamp $(VENV)/dev.stamp ## every test; the end says what was skipped and why
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		echo "$(CARGO) nextest run"; $(CARGO) nextest run && $(CARGO) test --quiet --doc; \
+	else \
+		echo "$(CARGO) test"; $(CARGO) test --quiet; \
+	fi
+	$(BIN)/pytest
+
+.PHONY: check
+check: $(VENV)/package.stamp $(VENV)/dev.stamp ## formatters, linters, types, the stub, the floors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --quiet -p axebpf-core --test floors
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/stubtest axebpf._native
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(VENV)/package.stamp $(VENV)/dev.stamp ## Rust benches, then the anchors where clang and gcc are
+	$(CARGO) bench -p axebpf-core
+	@if command -v gcc >/dev/null && [ -n "$(CLANG)" ] && [ -e /usr/include/bpf/bpf_helpers.h ]; then \
+		$(BIN)/python benches/anchors/bench.py --clang "$(CLANG)" --rounds 3 --repeat 200000; \
+	else \
+		echo "bench: the anchors need gcc, clang and libbpf's headers; left out"; \
+	fi
+
+.PHONY: docs
+docs: $(VENV)/package.stamp $(VENV)/docs.stamp ## the guide and the reference, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+.PHONY: fuzz
+fuzz: ## fuzz the readers of untrusted input, a minute each (needs cargo-fuzz and a nightly toolchain)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
+	for target in $$($(CARGO) +nightly fuzz list); do \
+		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+
+# --- objects that are committed ------------------------------------------------------------------------------------
+# Rebuilt byte for byte by the same clang. They are compiled in their own folder and by relative names, and their DWARF
+# is stripped: what is left (BTF with source lines) names no path of this machine.
+
+LLVM_STRIP ?= $(patsubst clang%,llvm-strip%,$(notdir $(CLANG)))
+BPF_CFLAGS := -O2 -g -Wall -Werror -target bpf -mcpu=v3 -idirafter /usr/include/$(shell uname -m)-linux-gnu
+
+EXAMPLES := python/axebpf/examples
+AXVISOR := tests/fixtures/axvisor
+BPF_OBJECTS := $(patsubst %.c,%.o,$(wildcard $(EXAMPLES)/*.bpf.c)) \
+	$(patsubst %.c,%.o,$(filter-out %kprobe_args.bpf.c,$(wildcard $(AXVISOR)/*.bpf.c))) \
+	$(AXVISOR)/kprobe_args.arm64.bpf.o $(AXVISOR)/kprobe_args.x86.bpf.o
+
+# $(call compile,flags)
+compile = cd $(@D) && $(CLANG) $(BPF_CFLAGS) -fdebug-prefix-map=$(CURDIR)/$(@D)=. $(1) -c $(<F) -o $(@F) && $(LLVM_STRIP) -g $(@F)
+
+.PHONY: examples
+examples: $(BPF_OBJECTS) ## compile the C programs again (needs clang, llvm and libbpf's headers)
+
+%.bpf.o: %.bpf.c $(EXAMPLES)/vmm.h $(AXVISOR)/axvisor.h
+	$(call compile,-D__TARGET_ARCH_arm64)
+
+$(AXVISOR)/kprobe_args.arm64.bpf.o: $(AXVISOR)/kprobe_args.bpf.c $(AXVISOR)/axvisor.h
+	$(call compile,-D__TARGET_ARCH_arm64)
+
+$(AXVISOR)/kprobe_args.x86.bpf.o: $(AXVISOR)/kprobe_args.bpf.c $(AXVISOR)/axvisor.h
+	$(call compile,-D__TARGET_ARCH_x86)

@@ -1,0 +1,68 @@
+"""Fixtures that find the oracles: what can say from outside whether axebpf is right.
+
+A test that needs an oracle takes its fixture, and is skipped with a reason where the oracle is absent.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def clang() -> str:
+    """Path of a clang that compiles for BPF; the environment variable CLANG names another than the first found."""
+    for name in filter(None, (os.environ.get("CLANG"), "clang", "clang-19", "clang-14")):
+        path = shutil.which(name)
+        if path is None:
+            continue
+        targets = subprocess.run([path, "--print-targets"], capture_output=True, text=True, check=False).stdout
+        if any(line.split()[:1] == ["bpfel"] for line in targets.splitlines()):
+            return path
+    pytest.skip("no clang with the BPF target (install clang, or name it in CLANG)")
+
+
+@pytest.fixture(scope="session")
+def root_bpf() -> str:
+    """Release of the running kernel, where bpf(2) lets this process load programs; a test may pin itself to it."""
+    system, machine = platform.system(), platform.machine()
+    call_numbers = {"x86_64": 321, "aarch64": 280}
+    if system != "Linux" or machine not in call_numbers:
+        pytest.skip(f"asks the Linux kernel on x86-64 or arm64, this is {system} on {machine}")
+    reason = _why_no_bpf(call_numbers[machine])
+    if reason is not None:
+        pytest.skip(f"bpf(2) is not to be had here: {reason}")
+    return platform.release()
+
+
+def _why_no_bpf(call_number: int) -> str | None:
+    """Create a queue map, which unlike an array needs the privilege that programs need."""
+    map_create, queue = 0, 22
+    attributes = (ctypes.c_uint32 * 4)(queue, 0, 8, 1)  # type, key size, value size, entries
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(call_number, map_create, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    if fd < 0:
+        code = ctypes.get_errno()
+        return f"{errno.errorcode.get(code, code)}: {os.strerror(code)}"
+    os.close(fd)
+    return None
+
+
+@pytest.fixture(scope="session")
+def classic_vectors() -> Path:
+    """The instruction vectors that are kept beside the project and not committed with it.
+
+    The environment variable AXEBPF_SHARED names their folder's parent; without it, `shared` beside the checkout.
+    """
+    shared = Path(os.environ.get("AXEBPF_SHARED", ROOT.parent / "shared"))
+    vectors = shared / "conformance" / "classic.json"
+    if not vectors.is_file():
+        pytest.skip(f"no conformance/classic.json in {shared} (AXEBPF_SHARED names another folder)")
+    return vectors
