@@ -1,0 +1,330 @@
+//! The path of an event: statistics, trace, programs, listeners.
+
+use std::cell::Cell;
+
+use super::host::{COMM, EventHost};
+use super::{Bench, BenchError, Link, MAX_LINKS, Tracepoint};
+use crate::engine::{Input, Stack};
+use crate::event::{Record, Stamp, TRACE_CONTEXT_SIZE, Column, HEADER_SIZE};
+use crate::memory::Window;
+use crate::program::ProgramType;
+
+/// Something outside the core that wants to see events.
+pub trait Listener: Send {
+    /// An event has happened and its programs have run.
+    ///
+    /// # Errors
+    /// Ends the batch; the caller gets the error.
+    fn event(&self, tracepoint: &Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), BenchError>;
+}
+
+pub(super) struct Attached {
+    listener: Box<dyn Listener>,
+    removed: Cell<bool>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Fired {
+    /// Events that have gone through; the one that failed is not among them.
+    pub events: usize,
+    /// What stopped the batch.
+    pub error: Option<BenchError>,
+}
+
+/// Lets the caller of a batch end it: with Ctrl-C, say.
+pub type Pause<'p> = dyn FnMut() -> Result<(), BenchError> + 'p;
+
+/// When to call [`Pause`]: after so many events, or so many instructions, whichever is sooner.
+struct Patience {
+    events: u32,
+    instructions: u64,
+}
+
+impl Patience {
+    const EVENTS: u32 = 1 << 14;
+    const INSTRUCTIONS: u64 = 1 << 22;
+
+    fn new(bench: &Bench) -> Patience {
+        Patience { events: 0, instructions: bench.instructions() }
+    }
+
+    #[inline]
+    fn wait(&mut self, bench: &Bench, pause: &mut Pause<'_>) -> Result<(), BenchError> {
+        self.events += 1;
+        if self.events < Patience::EVENTS
+            && bench.instructions().wrapping_sub(self.instructions) < Patience::INSTRUCTIONS
+        {
+            return Ok(());
+        }
+        *self = Patience::new(bench);
+        pause()
+    }
+}
+
+/// Bytes on the boundary that the C type of a context has.
+#[repr(align(8))]
+struct Aligned<T>(T);
+
+impl Bench {
+    /// The stamp of an event that happens now, on the current CPU or the given one, at the given time or the clock's.
+    ///
+    /// # Errors
+    /// [`BenchError::Clock`] for a CPU that there is not.
+    #[inline]
+    pub fn stamp(&self, time_ns: Option<u64>, cpu: Option<u32>) -> Result<Stamp, BenchError> {
+        let cpu = match cpu {
+            Some(cpu) => {
+                self.clock.check_cpu(cpu)?;
+                cpu
+            }
+            None => self.clock.cpu(),
+        };
+        let time_ns = time_ns.unwrap_or_else(|| self.clock.tick());
+        Ok(Stamp { time_ns, cpu, pid: 0, comm: COMM })
+    }
+
+    /// An event happens: `record` is its bytes, header included.
+    ///
+    /// # Errors
+    /// [`BenchError::Fault`] where a program was stopped, after everything else has been done; a listener's error.
+    #[inline]
+    pub fn fire(&self, tracepoint: &Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), BenchError> {
+        let event = tracepoint.spec.record(record)?;
+        tracepoint.fired.set(tracepoint.fired.get().wrapping_add(1));
+        if self.options.statistics {
+            let mut statistics = tracepoint.statistics.borrow_mut();
+            match event.duration() {
+                Some(duration) => statistics.record_duration(stamp.time_ns, duration),
+                None => statistics.record_hit(stamp.time_ns),
+            }
+        }
+        if tracepoint.enabled.get() {
+            self.trace.borrow_mut().push_record(*stamp, record);
+        }
+        if tracepoint.links.borrow().is_empty() && tracepoint.listening.get() == 0 {
+            return Ok(());
+        }
+        self.dispatching.set(self.dispatching.get() + 1);
+        let result = self.run_attached(tracepoint, stamp, event);
+        self.dispatching.set(self.dispatching.get() - 1);
+        if self.dispatching.get() == 0 {
+            // Links that went away meanwhile were only marked.
+            tracepoint.links.borrow_mut().retain(|link| !link.gone);
+        }
+        result
+    }
+
+    fn run_attached(&self, tracepoint: &Tracepoint, stamp: &Stamp, event: Record<'_>) -> Result<(), BenchError> {
+        let mut result = Ok(());
+        // Programs attached while this event is on its way see the next one.
+        let count = tracepoint.links.borrow().len();
+        if count > 0 {
+            let mut stack = self.take_stack()?;
+            for index in 0..count {
+                let link = tracepoint.links.borrow().get(index).copied();
+                if let Some(link) = link.filter(|link| !link.gone) {
+                    let run = self.run_link(&mut stack, link, stamp, event);
+                    result = result.and(run);
+                }
+            }
+            self.give_back(stack);
+        }
+        for index in 0..tracepoint.listeners.len() {
+            if let Some(attached) = tracepoint.listeners.get(index).filter(|attached| !attached.removed.get()) {
+                let heard = attached.listener.event(tracepoint, stamp, event.bytes());
+                result = result.and(heard);
+            }
+        }
+        result
+    }
+
+    fn run_link(
+        &self,
+        stack: &mut Stack,
+        link: Link,
+        stamp: &Stamp,
+        event: Record<'_>,
+    ) -> Result<(), BenchError> {
+        let Some(program) = self.programs.get(link.program) else { return Ok(()) };
+        let Some(runnable) = program.runnable() else { return Ok(()) };
+        let program_type = program.program_type();
+        let Some(guard) = program.begin(&self.cpus[stamp.cpu as usize].active, stamp.cpu) else {
+            return Ok(());
+        };
+        let host = EventHost { bench: self, stamp: *stamp, vm: event.vm_context(), cookie: link.cookie };
+        let mut raw = Aligned([0; 12]);
+        let mut trace = Aligned([0; TRACE_CONTEXT_SIZE]);
+        let bytes = event.bytes();
+        let (start, hidden, len, writable) = match program_type {
+            Some(ProgramType::RawTracepoint) => {
+                raw.0 = event.raw_arguments();
+                (raw.0.as_mut_ptr() as u64, 0, 8 * event.spec().fields().len().min(12), false)
+            }
+            Some(ProgramType::Axvisor) => {
+                trace.0 = event.trace_context(stamp.time_ns);
+                (trace.0.as_mut_ptr() as u64, 0, TRACE_CONTEXT_SIZE, true)
+            }
+            _ => (bytes.as_ptr() as u64, HEADER_SIZE, bytes.len(), false),
+        };
+        let context =
+            Window { start: start + hidden as u64, len: (len - hidden) as u64, writable };
+        let input = Input { args: [start, 0], context, extra: &[], host: &host, budget: self.options.budget };
+        // SAFETY: the context is the record (read-only) or one of the two arrays above, which live to the end of this
+        // function; nothing else refers to the arrays, and nobody writes to the record.
+        let outcome = unsafe { runnable.run(stack, &input) };
+        drop(guard);
+        self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
+        program.end(&outcome);
+        outcome.result.map(drop).map_err(BenchError::from)
+    }
+
+    /// Fires an event for each row of the columns, at these times and on these CPUs. `pause` is called now and then.
+    ///
+    /// # Errors
+    /// [`BenchError::Event`] for columns that do not fit, before the first event; what stops the batch is in the
+    /// result.
+    pub fn fire_rows(
+        &self,
+        tracepoint: &Tracepoint,
+        columns: &[Column<'_>],
+        times: Option<&[u64]>,
+        cpus: Option<&[u32]>,
+        pause: &mut Pause<'_>,
+    ) -> Result<Fired, BenchError> {
+        let spec = tracepoint.spec.clone();
+        let mut batch = spec.batch(0, columns)?;
+        let size = spec.record_size();
+        let mut patience = Patience::new(self);
+        let mut events = 0;
+        while events < batch.rows() {
+            for record in batch.chunk(events).chunks_exact(size) {
+                let time = times.and_then(|times| times.get(events)).copied();
+                let cpu = cpus.and_then(|cpus| cpus.get(events)).copied();
+                let fired = self.stamp(time, cpu).and_then(|stamp| self.fire(tracepoint, &stamp, record));
+                if let Err(error) = fired.and_then(|()| patience.wait(self, pause)) {
+                    return Ok(Fired { events, error: Some(error) });
+                }
+                events += 1;
+            }
+        }
+        Ok(Fired { events, error: None })
+    }
+
+    /// Fires events of several tracepoints in one order: event `i` is the next row of `batches[order[i]]`.
+    ///
+    /// # Errors
+    /// [`BenchError::Event`] for columns that do not fit, before the first event; what stops the batch is in the
+    /// result. The batch ends early where a tracepoint has no row left.
+    pub fn fire_mixed(
+        &self,
+        batches: &[(&Tracepoint, Vec<Column<'_>>)],
+        order: &[u16],
+        times: &[u64],
+        cpus: &[u32],
+        pause: &mut Pause<'_>,
+    ) -> Result<Fired, BenchError> {
+        let mut encoded = Vec::with_capacity(batches.len());
+        for (tracepoint, columns) in batches {
+            let mut batch = tracepoint.spec.batch(0, columns)?;
+            let size = tracepoint.spec.record_size();
+            let mut records = Vec::with_capacity(batch.rows().saturating_mul(size));
+            for first in (0..batch.rows()).step_by(batch.chunk_rows().max(1)) {
+                records.extend_from_slice(batch.chunk(first));
+            }
+            encoded.push((*tracepoint, size, records, 0));
+        }
+        let mut patience = Patience::new(self);
+        for (event, ((&which, &time), &cpu)) in order.iter().zip(times).zip(cpus).enumerate() {
+            let Some((tracepoint, size, records, next)) = encoded.get_mut(which as usize) else {
+                return Ok(Fired { events: event, error: None });
+            };
+            let Some(record) = records.get(*next..*next + *size) else {
+                return Ok(Fired { events: event, error: None });
+            };
+            *next += *size;
+            let fired = self.stamp(Some(time), Some(cpu)).and_then(|stamp| self.fire(tracepoint, &stamp, record));
+            if let Err(error) = fired.and_then(|()| patience.wait(self, pause)) {
+                return Ok(Fired { events: event, error: Some(error) });
+            }
+        }
+        Ok(Fired { events: order.len().min(times.len()).min(cpus.len()), error: None })
+    }
+
+    /// Attaches a program to a tracepoint, behind those that are there; returns the number of the link.
+    ///
+    /// # Errors
+    /// [`BenchError::AttachType`], [`BenchError::AlreadyAttached`], [`BenchError::TooManyPrograms`],
+    /// [`BenchError::NoProgram`].
+    pub fn attach(&self, tracepoint: &Tracepoint, program: usize, cookie: u64) -> Result<u64, BenchError> {
+        let bench_program =
+            self.programs.get(program).filter(|p| p.runnable().is_some()).ok_or(BenchError::NoProgram { index: program })?;
+        let program_type = bench_program.program_type();
+        let name = || bench_program.name().to_owned();
+        if !matches!(
+            program_type,
+            Some(ProgramType::Tracepoint | ProgramType::RawTracepoint | ProgramType::Axvisor)
+        ) {
+            return Err(BenchError::AttachType { program: name(), program_type });
+        }
+        let mut links = tracepoint.links.borrow_mut();
+        let tracepoint = || tracepoint.spec.name().to_owned();
+        if links.iter().any(|link| !link.gone && link.program == program) {
+            return Err(BenchError::AlreadyAttached { program: name(), tracepoint: tracepoint() });
+        }
+        if links.iter().filter(|link| !link.gone).count() >= MAX_LINKS {
+            return Err(BenchError::TooManyPrograms { tracepoint: tracepoint(), max: MAX_LINKS });
+        }
+        let id = self.next_link.get();
+        self.next_link.set(id + 1);
+        links.push(Link { id, program, cookie, gone: false });
+        bench_program.links.set(bench_program.links.get() + 1);
+        Ok(id)
+    }
+
+    /// Detaches what [`Bench::attach`] attached.
+    ///
+    /// # Errors
+    /// [`BenchError::Detached`] where that is done already.
+    pub fn detach(&self, tracepoint: &Tracepoint, id: u64) -> Result<(), BenchError> {
+        let mut links = tracepoint.links.borrow_mut();
+        let link = links.iter_mut().find(|link| link.id == id && !link.gone).ok_or(BenchError::Detached)?;
+        link.gone = true;
+        if let Some(program) = self.programs.get(link.program) {
+            program.links.set(program.links.get() - 1);
+        }
+        if self.dispatching.get() == 0 {
+            links.retain(|link| !link.gone);
+        }
+        Ok(())
+    }
+
+    /// Lets something see the events of a tracepoint; returns its number there.
+    pub fn listen(&self, tracepoint: &Tracepoint, listener: Box<dyn Listener>) -> usize {
+        tracepoint.listeners.push(Box::new(Attached { listener, removed: Cell::new(false) }));
+        tracepoint.listening.set(tracepoint.listening.get() + 1);
+        tracepoint.listeners.len() - 1
+    }
+
+    /// Ends what [`Bench::listen`] began; false where that is done already.
+    pub fn stop_listening(&self, tracepoint: &Tracepoint, listener: usize) -> bool {
+        let found = tracepoint.listeners.get(listener).filter(|attached| !attached.removed.get());
+        if let Some(attached) = found {
+            attached.removed.set(true);
+            tracepoint.listening.set(tracepoint.listening.get() - 1);
+        }
+        found.is_some()
+    }
+
+    /// Detaches a program from everything.
+    pub(super) fn detach_all(&self, program: usize) {
+        for slot in 0..self.tracepoints.len() {
+            let Some(tracepoint) = self.tracepoints.get(slot) else { continue };
+            let id = tracepoint.links.borrow().iter().find(|l| l.program == program && !l.gone).map(|l| l.id);
+            if let Some(id) = id {
+                let detached = self.detach(tracepoint, id);
+                debug_assert!(detached.is_ok(), "found just before");
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a bench refuses.
+
+use crate::clock::ClockError;
+use crate::engine::{EngineError, ProgramFault};
+use crate::errno::Errno;
+use crate::event::EventError;
+use crate::map::MapError;
+use crate::object::LoadError;
+use crate::program::ProgramType;
+
+/// Why a bench could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A clock or CPU that cannot be.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// A tracepoint, field or value that cannot be.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A map that cannot be.
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// An object that cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A program that the engine does not take.
+    #[error("{program}{}: {source}", if section.is_empty() { String::new() } else { format!(" (section {section})") })]
+    Engine {
+        /// Program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Source line, where there is one: `file:line: text`.
+        line: Option<String>,
+        /// Why.
+        source: EngineError,
+    },
+    /// A program was stopped.
+    #[error(transparent)]
+    Fault(#[from] Box<ProgramFault>),
+    /// A map operation, or memory for something.
+    #[error(transparent)]
+    Errno(#[from] Errno),
+    /// Code outside the core failed; whoever called keeps its error.
+    #[error("{what}")]
+    Foreign {
+        /// Text of the error.
+        what: String,
+    },
+    /// There is no tracepoint in this slot.
+    #[error("this bench has no tracepoint number {slot}")]
+    NoTracepoint {
+        /// Slot asked for.
+        slot: usize,
+    },
+    /// There is no program of this number, or it has been unloaded.
+    #[error("this bench has no program number {index}, or it has been unloaded")]
+    NoProgram {
+        /// Number asked for.
+        index: usize,
+    },
+    /// A program is still attached.
+    #[error("{program} is still attached to {} tracepoint(s); detach it, or unload it with force=True", links)]
+    Attached {
+        /// Program.
+        program: String,
+        /// How many links it has.
+        links: usize,
+    },
+    /// A program of this type does not go to a tracepoint.
+    #[error("{program} is of type {}, which does not attach to a tracepoint; tracepoint, raw_tracepoint and axvisor do", type_name(*program_type))]
+    AttachType {
+        /// Program.
+        program: String,
+        /// Its type.
+        program_type: Option<ProgramType>,
+    },
+    /// Linux attaches a program only once to a tracepoint.
+    #[error("{program} is attached to {tracepoint} already (EEXIST)")]
+    AlreadyAttached {
+        /// Program.
+        program: String,
+        /// Tracepoint.
+        tracepoint: String,
+    },
+    /// A tracepoint takes 64 programs.
+    #[error("{tracepoint} has {max} programs already, Linux's limit (E2BIG)")]
+    TooManyPrograms {
+        /// Tracepoint.
+        tracepoint: String,
+        /// The limit.
+        max: usize,
+    },
+    /// A link that is gone.
+    #[error("this link is detached already")]
+    Detached,
+    /// A map that a program names and nobody gave.
+    #[error("{program} uses the map {map}, which was not given")]
+    MissingMap {
+        /// Program.
+        program: String,
+        /// Map.
+        map: String,
+    },
+    /// An override that names nothing in the object.
+    #[error("{object} has no {what} {name}{}", nearest.as_ref().map_or_else(String::new, |n| format!("; did you mean {n}?")))]
+    NoSuch {
+        /// Object file.
+        object: String,
+        /// `map`, `variable`, `program`.
+        what: &'static str,
+        /// Name as given.
+        name: String,
+        /// The name that is most like it.
+        nearest: Option<String>,
+    },
+    /// An override of the wrong size.
+    #[error("{name} has {expected} bytes, not {found}")]
+    WrongSize {
+        /// Variable.
+        name: String,
+        /// Its size.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+}
+
+fn type_name(program_type: Option<ProgramType>) -> &'static str {
+    program_type.map_or("unknown (its section names none)", ProgramType::name)
+}

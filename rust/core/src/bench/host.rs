@@ -1,0 +1,73 @@
+//! What a run sees of its bench: the time and CPU of its event, the task, the VM.
+
+use super::Bench;
+use crate::clock::ClockMode;
+use crate::event::Stamp;
+use crate::fault::Fault;
+use crate::helper::{Host, Task, VmContext};
+use crate::memory::Memory;
+
+/// Runs helpers that the user has defined.
+pub trait CustomHelpers: Send {
+    /// Runs the helper `id`.
+    ///
+    /// # Errors
+    /// [`Fault::Helper`] where there is none, [`Fault::Foreign`] where it failed.
+    fn call(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>>;
+
+    /// Whether there is a helper of this id.
+    fn has(&self, id: u32) -> bool;
+}
+
+/// The comm that AxVisor shows for everything that happens in the hypervisor.
+pub(super) const COMM: [u8; 16] = *b"axvisor\0\0\0\0\0\0\0\0\0";
+
+/// The world of one event.
+pub(super) struct EventHost<'a> {
+    pub(super) bench: &'a Bench,
+    pub(super) stamp: Stamp,
+    pub(super) vm: VmContext,
+    pub(super) cookie: u64,
+}
+
+impl Host for EventHost<'_> {
+    fn now(&self) -> u64 {
+        // A bench with a clock of its own stands still during an event, so that the answer is the same every time.
+        if self.bench.options.clock == ClockMode::Real { self.bench.clock.now() } else { self.stamp.time_ns }
+    }
+
+    fn cpu(&self) -> u32 {
+        self.stamp.cpu
+    }
+
+    fn random(&self) -> u32 {
+        (self.bench.next_random() >> 32) as u32
+    }
+
+    fn task(&self) -> Task {
+        let pid = u32::try_from(self.stamp.pid).unwrap_or(0);
+        Task { pid, tgid: pid, uid: 0, gid: 0, comm: self.stamp.comm }
+    }
+
+    fn vm_context(&self) -> VmContext {
+        self.vm
+    }
+
+    fn print(&self, text: &str) {
+        self.bench.trace.borrow_mut().push_print(self.stamp, text);
+        if let Some(lines) = &mut *self.bench.printed.borrow_mut() {
+            lines.push(text.to_owned());
+        }
+    }
+
+    fn attach_cookie(&self) -> u64 {
+        self.cookie
+    }
+
+    fn custom_helper(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>> {
+        match &*self.bench.helpers.borrow() {
+            Some(helpers) => helpers.call(id, args, memory),
+            None => Err(Box::new(Fault::Helper { id, what: "this bench has no helpers of its own".to_owned() })),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! One hypervisor under test: clock, CPUs, tracepoints, maps, programs and trace, and the path of an event through them.
+//!
+//! A bench is used by one thread at a time (the binding holds a lock round it), but re-entrantly: a program may call a
+//! helper of the user's, which fires another event. So every method takes `&self`, what never goes away sits in
+//! append-only lists, and what changes sits in cells that are not borrowed while foreign code runs.
+
+mod dispatch;
+mod error;
+mod host;
+mod load;
+mod program;
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use elsa::FrozenVec;
+
+pub use dispatch::{Fired, Listener, Pause};
+pub use error::BenchError;
+pub use host::CustomHelpers;
+pub use load::{LoadOptions, Loaded};
+pub use program::{BenchProgram, ByHand, Counts, HandRun};
+
+use crate::clock::{Clock, ClockMode};
+use crate::engine::Stack;
+use crate::event::{Registry, Slot, Statistics, TraceRing, TracepointSpec};
+use crate::map::{self, Map, MapSpec};
+
+/// What a bench is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// CPUs, from 1.
+    pub cpus: u32,
+    /// What moves the clock.
+    pub clock: ClockMode,
+    /// Seed of the random numbers and of the pattern in fresh stacks.
+    pub seed: u64,
+    /// Whether events are counted and timed.
+    pub statistics: bool,
+    /// Entries of the trace.
+    pub trace_entries: usize,
+    /// Instructions that one run may execute.
+    pub budget: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { cpus: 4, clock: ClockMode::Manual, seed: 0, statistics: true, trace_entries: 65536, budget: 1 << 24 }
+    }
+}
+
+/// Programs of one tracepoint at most (Linux: `BPF_TRACE_MAX_PROGS`).
+pub const MAX_LINKS: usize = 64;
+
+/// A program attached to a tracepoint.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    id: u64,
+    /// Index of the program.
+    program: usize,
+    cookie: u64,
+    /// Detached while an event was on its way: passed over, and removed when none is.
+    gone: bool,
+}
+
+/// A tracepoint with what is attached to it.
+pub struct Tracepoint {
+    spec: Arc<TracepointSpec>,
+    slot: Slot,
+    enabled: Cell<bool>,
+    fired: Cell<u64>,
+    statistics: RefCell<Statistics>,
+    links: RefCell<Vec<Link>>,
+    listeners: FrozenVec<Box<dispatch::Attached>>,
+    /// Listeners that have not been removed.
+    listening: Cell<usize>,
+}
+
+impl Tracepoint {
+    /// Name, id, fields, layout.
+    #[must_use]
+    pub fn spec(&self) -> &Arc<TracepointSpec> {
+        &self.spec
+    }
+
+    /// Its place in the bench.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Whether its events enter the trace.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.get()
+    }
+
+    /// Events so far.
+    #[must_use]
+    pub fn fired(&self) -> u64 {
+        self.fired.get()
+    }
+
+    /// Programs attached.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.links.borrow().iter().filter(|link| !link.gone).count()
+    }
+}
+
+/// A map of a bench.
+pub struct BenchMap {
+    /// The map.
+    pub map: Arc<dyn Map>,
+    /// Number of the load that made it; none for a map made by hand.
+    pub object: Option<usize>,
+    /// BTF types of key and value.
+    pub key_type: Option<u32>,
+    /// BTF type of the value.
+    pub value_type: Option<u32>,
+}
+
+/// What one CPU is doing.
+#[derive(Debug, Default)]
+struct Cpu {
+    /// Programs of the types that Linux guards together (`bpf_prog_active`) that are running.
+    active: Cell<u32>,
+}
+
+/// One hypervisor under test.
+pub struct Bench {
+    options: Options,
+    clock: Clock,
+    random: Cell<u64>,
+    registry: RefCell<Registry>,
+    tracepoints: FrozenVec<Box<Tracepoint>>,
+    maps: FrozenVec<Box<BenchMap>>,
+    programs: FrozenVec<Box<BenchProgram>>,
+    loads: Cell<usize>,
+    next_link: Cell<u64>,
+    trace: RefCell<TraceRing>,
+    cpus: Vec<Cpu>,
+    /// Stacks not in use.
+    stacks: RefCell<Vec<Stack>>,
+    /// Events on their way, nested ones included.
+    dispatching: Cell<u32>,
+    /// Instructions executed by programs so far.
+    instructions: Cell<u64>,
+    /// Where printed lines go besides the trace, while a program is run by hand.
+    printed: RefCell<Option<Vec<String>>>,
+    helpers: RefCell<Option<Box<dyn CustomHelpers>>>,
+}
+
+impl Bench {
+    /// A bench without tracepoints.
+    ///
+    /// # Errors
+    /// [`BenchError::Clock`] for a number of CPUs that cannot be.
+    pub fn new(options: Options) -> Result<Bench, BenchError> {
+        let clock = Clock::new(options.clock, options.cpus)?;
+        Ok(Bench {
+            options,
+            clock,
+            random: Cell::new(options.seed),
+            registry: RefCell::default(),
+            tracepoints: FrozenVec::new(),
+            maps: FrozenVec::new(),
+            programs: FrozenVec::new(),
+            loads: Cell::new(0),
+            next_link: Cell::new(1),
+            trace: RefCell::new(TraceRing::new(options.trace_entries, options.cpus)),
+            cpus: std::iter::repeat_with(Cpu::default).take(options.cpus as usize).collect(),
+            stacks: RefCell::default(),
+            dispatching: Cell::new(0),
+            instructions: Cell::new(0),
+            printed: RefCell::new(None),
+            helpers: RefCell::new(None),
+        })
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Its clock and CPUs.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Adds a tracepoint, disabled and without programs.
+    ///
+    /// # Errors
+    /// [`BenchError::Event`] for a name or id that is taken.
+    pub fn define(&self, spec: TracepointSpec) -> Result<&Tracepoint, BenchError> {
+        let mut registry = self.registry.borrow_mut();
+        let slot = registry.define(spec)?;
+        let Some(spec) = registry.spec(slot).cloned() else {
+            return Err(BenchError::NoTracepoint { slot: slot.0 });
+        };
+        drop(registry);
+        Ok(self.tracepoints.push_get(Box::new(Tracepoint {
+            spec,
+            slot,
+            enabled: Cell::new(false),
+            fired: Cell::new(0),
+            statistics: RefCell::default(),
+            links: RefCell::default(),
+            listeners: FrozenVec::new(),
+            listening: Cell::new(0),
+        })))
+    }
+
+    /// The tracepoint in a slot.
+    ///
+    /// # Errors
+    /// [`BenchError::NoTracepoint`] where there is none.
+    pub fn tracepoint(&self, slot: Slot) -> Result<&Tracepoint, BenchError> {
+        self.tracepoints.get(slot.0).ok_or(BenchError::NoTracepoint { slot: slot.0 })
+    }
+
+    /// The tracepoint of a name.
+    ///
+    /// # Errors
+    /// [`BenchError::Event`], which names the nearest one.
+    pub fn tracepoint_named(&self, name: &str) -> Result<&Tracepoint, BenchError> {
+        let slot = self.registry.borrow().by_name(name)?;
+        self.tracepoint(slot)
+    }
+
+    /// All slots, by subsystem, then by event.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<Slot> {
+        self.registry.borrow().sorted().collect()
+    }
+
+    /// Says whether events of a tracepoint enter the trace.
+    pub fn set_enabled(&self, tracepoint: &Tracepoint, enabled: bool) {
+        tracepoint.enabled.set(enabled);
+        self.registry.borrow_mut().set_enabled(tracepoint.slot, enabled);
+    }
+
+    /// What the statistics of a tracepoint say now.
+    #[must_use]
+    pub fn statistics(&self, tracepoint: &Tracepoint) -> Statistics {
+        tracepoint.statistics.borrow().clone()
+    }
+
+    /// Forgets the statistics of all tracepoints.
+    pub fn reset_statistics(&self) {
+        for slot in 0..self.tracepoints.len() {
+            if let Some(tracepoint) = self.tracepoints.get(slot) {
+                tracepoint.statistics.borrow_mut().reset();
+            }
+        }
+    }
+
+    /// Does something with the trace. It must not fire events.
+    pub fn with_trace<T>(&self, use_it: impl FnOnce(&mut TraceRing, &Registry) -> T) -> T {
+        use_it(&mut self.trace.borrow_mut(), &self.registry.borrow())
+    }
+
+    /// Adds a map that belongs to no object.
+    ///
+    /// # Errors
+    /// [`BenchError::Map`] where Linux would refuse it too.
+    pub fn create_map(&self, spec: MapSpec) -> Result<usize, BenchError> {
+        let map = map::create(spec, self.options.cpus)?;
+        Ok(self.add_map(BenchMap { map, object: None, key_type: None, value_type: None }))
+    }
+
+    fn add_map(&self, map: BenchMap) -> usize {
+        self.maps.push(Box::new(map));
+        self.maps.len() - 1
+    }
+
+    /// A map, by its number.
+    #[must_use]
+    pub fn map(&self, index: usize) -> Option<&BenchMap> {
+        self.maps.get(index)
+    }
+
+    /// A program, by its number.
+    #[must_use]
+    pub fn program(&self, index: usize) -> Option<&BenchProgram> {
+        self.programs.get(index)
+    }
+
+    /// Instructions executed by programs so far: what a caller looks at to interrupt long work in time.
+    #[must_use]
+    pub fn instructions(&self) -> u64 {
+        self.instructions.get()
+    }
+
+    /// Sets what runs helpers of the user's.
+    pub fn set_helpers(&self, helpers: Box<dyn CustomHelpers>) {
+        *self.helpers.borrow_mut() = Some(helpers);
+    }
+
+    /// The next random number: SplitMix64 (Steele, Lea and Flood, 2014), which any seed suits.
+    fn next_random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
+        self.random.set(state);
+        mix(state)
+    }
+
+    /// A stack to run on.
+    fn take_stack(&self) -> Result<Stack, BenchError> {
+        match self.stacks.borrow_mut().pop() {
+            Some(stack) => Ok(stack),
+            None => Ok(Stack::new(mix(!self.options.seed))?),
+        }
+    }
+
+    fn give_back(&self, stack: Stack) {
+        self.stacks.borrow_mut().push(stack);
+    }
+}
+
+const fn mix(state: u64) -> u64 {
+    let z = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,231 @@
+//! A program of a bench: what the engine made of it, its counters, its guard against recursion.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::host::{COMM, EventHost};
+use super::{Bench, BenchError};
+use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
+use crate::event::Stamp;
+use crate::helper::VmContext;
+use crate::memory::Window;
+use crate::program::{Program, ProgramType};
+
+/// What a program has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Runs begun, by events and by hand.
+    pub runs: u64,
+    /// Events passed over because the program, or one guarded with it, was running on that CPU.
+    pub misses: u64,
+    /// Runs that a fault stopped.
+    pub faults: u64,
+    /// Instructions executed.
+    pub instructions: u64,
+}
+
+/// A program of a bench.
+pub struct BenchProgram {
+    program: Arc<Program>,
+    runnable: Box<dyn Runnable>,
+    unloaded: Cell<bool>,
+    /// Number of the load that made it; none for raw instructions.
+    pub object: Option<usize>,
+    pub(super) links: Cell<usize>,
+    counts: Cell<Counts>,
+    /// CPUs on which it is running, for the types that guard each program by itself.
+    running: RefCell<Vec<u32>>,
+}
+
+/// A program runs on a CPU; ends with its drop.
+pub(super) enum Guard<'a> {
+    /// Guarded with all programs of the CPU.
+    Cpu(&'a Cell<u32>),
+    /// Guarded by itself.
+    Own(&'a RefCell<Vec<u32>>, u32),
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        match self {
+            Guard::Cpu(active) => active.set(active.get() - 1),
+            Guard::Own(running, cpu) => running.borrow_mut().retain(|on| on != cpu),
+        }
+    }
+}
+
+impl BenchProgram {
+    pub(super) fn new(program: Arc<Program>, runnable: Box<dyn Runnable>, object: Option<usize>) -> BenchProgram {
+        BenchProgram {
+            program,
+            runnable,
+            unloaded: Cell::new(false),
+            object,
+            links: Cell::new(0),
+            counts: Cell::default(),
+            running: RefCell::default(),
+        }
+    }
+
+    /// Instructions, lines, maps.
+    #[must_use]
+    pub fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Function name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.program.name
+    }
+
+    /// Type, if it has one.
+    #[must_use]
+    pub fn program_type(&self) -> Option<ProgramType> {
+        self.program.program_type
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    /// What the engine made of it; none once it is unloaded.
+    #[must_use]
+    pub fn runnable(&self) -> Option<&dyn Runnable> {
+        (!self.unloaded.get()).then_some(&*self.runnable)
+    }
+
+    /// Begins a run on a CPU, unless Linux would pass over it: raw tracepoint programs guard themselves, all others
+    /// share one guard a CPU. What is passed over is counted.
+    pub(super) fn begin<'a>(&'a self, active: &'a Cell<u32>, cpu: u32) -> Option<Guard<'a>> {
+        let guard = if self.program_type() == Some(ProgramType::RawTracepoint) {
+            let mut running = self.running.borrow_mut();
+            let free = !running.contains(&cpu);
+            if free {
+                running.push(cpu);
+            }
+            free.then_some(Guard::Own(&self.running, cpu))
+        } else {
+            let free = active.get() == 0;
+            if free {
+                active.set(1);
+            }
+            free.then_some(Guard::Cpu(active))
+        };
+        let mut counts = self.counts.get();
+        if guard.is_some() {
+            counts.runs += 1;
+        } else {
+            counts.misses += 1;
+        }
+        self.counts.set(counts);
+        guard
+    }
+
+    pub(super) fn end(&self, outcome: &Outcome) {
+        let mut counts = self.counts.get();
+        counts.instructions = counts.instructions.wrapping_add(outcome.instructions);
+        counts.faults += u64::from(outcome.result.is_err());
+        self.counts.set(counts);
+    }
+}
+
+/// How to run a program by hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByHand {
+    /// Nanoseconds since boot; none for the clock's.
+    pub time_ns: Option<u64>,
+    /// CPU; none for the current one.
+    pub cpu: Option<u32>,
+    /// What the helpers 100 to 102 say.
+    pub vm: VmContext,
+}
+
+/// What a run by hand came to.
+#[derive(Debug)]
+pub struct HandRun {
+    /// `r0`, or what stopped it.
+    pub result: Result<u64, Box<ProgramFault>>,
+    /// Instructions executed.
+    pub instructions: u64,
+    /// Lines printed.
+    pub printed: Vec<String>,
+}
+
+impl Bench {
+    /// Runs a program once with these bytes as its context, which it may change where its type allows that. With an
+    /// observer, that sees each instruction.
+    ///
+    /// # Errors
+    /// [`BenchError::NoProgram`] where it is gone, [`BenchError::Clock`] for a CPU that there is not. A fault is in the
+    /// result.
+    pub fn run_program(
+        &self,
+        index: usize,
+        context: &mut [u8],
+        how: ByHand,
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<HandRun, BenchError> {
+        let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
+        let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
+        let Stamp { time_ns, cpu, .. } = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu)?;
+        let host = EventHost {
+            bench: self,
+            stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM },
+            vm: how.vm,
+            cookie: 0,
+        };
+        let program_type = program.program_type();
+        let start = context.as_mut_ptr() as u64;
+        let hidden = match program_type {
+            Some(ProgramType::Tracepoint) => crate::event::HEADER_SIZE.min(context.len()),
+            _ => 0,
+        };
+        let writable = !matches!(program_type, Some(ProgramType::Tracepoint | ProgramType::RawTracepoint));
+        let len = context.len() as u64;
+        let window = Window { start: start + hidden as u64, len: len - hidden as u64, writable };
+        let r2 = if matches!(program_type, Some(ProgramType::Mem) | None) { len } else { 0 };
+        let input = Input { args: [start, r2], context: window, extra: &[], host: &host, budget: self.options.budget };
+
+        let active = &self.cpus[cpu as usize].active;
+        let outer = self.printed.replace(Some(Vec::new()));
+        // By hand, a program runs whatever else is running, as BPF_PROG_TEST_RUN does; events that it causes do not.
+        active.set(active.get() + 1);
+        let ran = self.take_stack().map(|mut stack| {
+            // SAFETY: the context is borrowed mutably for the whole run and not touched before its end.
+            let outcome = unsafe {
+                match observer {
+                    Some(observer) => runnable.observe(&mut stack, &input, observer),
+                    None => runnable.run(&mut stack, &input),
+                }
+            };
+            self.give_back(stack);
+            outcome
+        });
+        active.set(active.get() - 1);
+        let printed = self.printed.replace(outer).unwrap_or_default();
+        let outcome = ran?;
+        self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
+        program.counts.set(Counts { runs: program.counts.get().runs + 1, ..program.counts.get() });
+        program.end(&outcome);
+        Ok(HandRun { result: outcome.result, instructions: outcome.instructions, printed })
+    }
+
+    /// Takes a program out of the bench. Its number is not given again.
+    ///
+    /// # Errors
+    /// [`BenchError::Attached`] where it is attached and not `force`; [`BenchError::NoProgram`] where it is gone.
+    pub fn unload(&self, index: usize, force: bool) -> Result<(), BenchError> {
+        let program =
+            self.programs.get(index).filter(|p| p.runnable().is_some()).ok_or(BenchError::NoProgram { index })?;
+        let links = program.links.get();
+        if links > 0 && !force {
+            return Err(BenchError::Attached { program: program.name().to_owned(), links });
+        }
+        self.detach_all(index);
+        program.unloaded.set(true);
+        Ok(())
+    }
+}

@@ -1,0 +1,475 @@
+//! `Bench`, `Tracepoint` and `Link`: the bench behind its lock.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use axebpf_core::bench::{self, BenchError, CustomHelpers, LoadOptions, Options};
+use axebpf_core::clock::ClockMode;
+use axebpf_core::event::{self, Slot, Stamp};
+use axebpf_core::fault::Fault;
+use axebpf_core::map::{MapKind, MapSpec};
+use axebpf_core::memory::Memory;
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::columns::{Columns, Numbers};
+use crate::error::{Error, exception};
+use crate::map::Map;
+use crate::object::Object;
+use crate::program::Program;
+use crate::spec::TracepointSpec;
+
+/// A bench, and the lock that lets one thread at a time use it, re-entrantly.
+pub(crate) struct Shared {
+    lock: ReentrantMutex<bench::Bench>,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    /// The bench, once no other thread uses it.
+    ///
+    /// Whoever waits holds no GIL, because the thread that has the bench may need it to go on.
+    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+        self.check_open(py)?;
+        loop {
+            if let Some(bench) = self.lock.try_lock() {
+                return Ok(bench);
+            }
+            py.detach(|| drop(self.lock.lock()));
+            self.check_open(py)?;
+        }
+    }
+
+    /// Uses the bench without the GIL.
+    fn detached<T: Send>(&self, py: Python<'_>, use_it: impl FnOnce(&bench::Bench) -> T + Send) -> PyResult<T> {
+        self.check_open(py)?;
+        Ok(py.detach(|| use_it(&self.lock.lock())))
+    }
+
+    fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        if self.closed.load(Relaxed) { Err(exception(py, "BenchClosed", (), &[])) } else { Ok(()) }
+    }
+}
+
+thread_local! {
+    /// The exception that a callback of the user's has raised, on its way through the core, which carries no objects.
+    static FOREIGN: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Keeps an exception while the core returns.
+fn keep_foreign(error: PyErr) -> String {
+    let text = error.to_string();
+    FOREIGN.with(|foreign| {
+        // The first one is the cause.
+        foreign.borrow_mut().get_or_insert(error);
+    });
+    text
+}
+
+/// The exception that [`keep_foreign`] kept.
+pub(crate) fn take_foreign(_py: Python<'_>) -> Option<PyErr> {
+    FOREIGN.with(|foreign| foreign.borrow_mut().take())
+}
+
+fn foreign(error: PyErr) -> BenchError {
+    BenchError::Foreign { what: keep_foreign(error) }
+}
+
+/// Lets Ctrl-C end a batch.
+fn check_signals() -> Result<(), BenchError> {
+    Python::attach(|py| py.check_signals()).map_err(foreign)
+}
+
+struct PythonHelpers {
+    functions: Py<PyDict>,
+}
+
+impl CustomHelpers for PythonHelpers {
+    fn call(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>> {
+        Python::attach(|py| {
+            let Some(function) = self.functions.bind(py).get_item(id).map_err(foreign_fault)? else {
+                return Err(Box::new(Fault::Helper { id, what: "this bench has no helper of that id".to_owned() }));
+            };
+            crate::program::call_helper(&function, args, memory).map_err(foreign_fault)?
+        })
+    }
+}
+
+fn foreign_fault(error: PyErr) -> Box<Fault> {
+    Box::new(Fault::Foreign { what: keep_foreign(error) })
+}
+
+/// See the stub.
+#[pyclass(frozen, module = "axebpf._native")]
+pub(crate) struct Bench {
+    shared: Arc<Shared>,
+    helpers: Py<PyDict>,
+}
+
+/// `clock=`: `"manual"`, `"real"`, or nanoseconds an event.
+#[derive(FromPyObject)]
+enum ClockArgument {
+    Step(u64),
+    Name(String),
+}
+
+#[pymethods]
+impl Bench {
+    #[new]
+    #[pyo3(signature = (*, cpus, clock, seed, statistics, trace_entries, budget))]
+    fn new(
+        py: Python<'_>,
+        cpus: u32,
+        clock: ClockArgument,
+        seed: u64,
+        statistics: bool,
+        trace_entries: usize,
+        budget: u64,
+    ) -> PyResult<Bench> {
+        let clock = match clock {
+            ClockArgument::Step(ns) => ClockMode::Step(ns),
+            ClockArgument::Name(name) if name == "manual" => ClockMode::Manual,
+            ClockArgument::Name(name) if name == "real" => ClockMode::Real,
+            ClockArgument::Name(name) => {
+                let message = format!("clock is {name:?}; expected \"manual\", \"real\" or a number of ns an event");
+                return Err(exception(py, "ClockError", (message,), &[]));
+            }
+        };
+        let bench = bench::Bench::new(Options { cpus, clock, seed, statistics, trace_entries, budget })
+            .map_err(Error::from)?;
+        let helpers = PyDict::new(py).unbind();
+        bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
+        Ok(Bench { shared: Arc::new(Shared { lock: ReentrantMutex::new(bench), closed: AtomicBool::new(false) }), helpers })
+    }
+
+    fn close(&self) {
+        self.shared.closed.store(true, Relaxed);
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.shared.closed.load(Relaxed)
+    }
+
+    #[getter]
+    fn helpers(&self, py: Python<'_>) -> Py<PyDict> {
+        self.helpers.clone_ref(py)
+    }
+
+    fn define(&self, py: Python<'_>, spec: &TracepointSpec) -> PyResult<Py<Tracepoint>> {
+        let bench = self.shared.enter(py)?;
+        let slot = bench.define((*spec.0).clone()).map_err(Error::from)?.slot();
+        Tracepoint::new(py, &self.shared, slot, spec)
+    }
+
+    /// Slot numbers by subsystem, then by event.
+    fn sorted(&self, py: Python<'_>) -> PyResult<Vec<usize>> {
+        Ok(self.shared.enter(py)?.sorted().into_iter().map(|slot| slot.0).collect())
+    }
+
+    /// The slot of a name.
+    fn slot(&self, py: Python<'_>, name: &str) -> PyResult<usize> {
+        let bench = self.shared.enter(py)?;
+        Ok(bench.tracepoint_named(name).map_err(Error::from)?.slot().0)
+    }
+
+    fn now(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.shared.enter(py)?.clock().now())
+    }
+
+    fn set_time(&self, py: Python<'_>, ns: u64) -> PyResult<()> {
+        Ok(self.shared.enter(py)?.clock().set(ns).map_err(Error::from)?)
+    }
+
+    fn advance(&self, py: Python<'_>, ns: u64) -> PyResult<()> {
+        Ok(self.shared.enter(py)?.clock().advance(ns).map_err(Error::from)?)
+    }
+
+    fn cpu(&self, py: Python<'_>) -> PyResult<u32> {
+        Ok(self.shared.enter(py)?.clock().cpu())
+    }
+
+    fn set_cpu(&self, py: Python<'_>, cpu: u32) -> PyResult<()> {
+        Ok(self.shared.enter(py)?.clock().set_cpu(cpu).map_err(Error::from)?)
+    }
+
+    fn cpus(&self, py: Python<'_>) -> PyResult<u32> {
+        Ok(self.shared.enter(py)?.clock().cpus())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what bpf(2) takes")]
+    fn create_map(
+        &self,
+        py: Python<'_>,
+        name: String,
+        kind: &str,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+        extra: u64,
+    ) -> PyResult<Map> {
+        let kind = MapKind::from_name(kind).map_err(Error::from)?;
+        let spec = MapSpec { name, kind, key_size, value_size, max_entries, flags, extra };
+        let bench = self.shared.enter(py)?;
+        let index = bench.create_map(spec).map_err(Error::from)?;
+        Map::of(&bench, &self.shared, index)
+    }
+
+    /// Programs and maps of an object.
+    fn load(
+        &self,
+        py: Python<'_>,
+        object: &Object,
+        rodata: Vec<(String, Vec<u8>)>,
+        max_entries: Vec<(String, u32)>,
+        types: Vec<(String, String)>,
+    ) -> PyResult<(Vec<Program>, Vec<Map>)> {
+        let bench = self.shared.enter(py)?;
+        let options = LoadOptions { rodata, max_entries, types };
+        let loaded = bench.load(&object.0, &options).map_err(Error::from)?;
+        let programs = loaded.programs.iter().map(|&index| Program::of(&bench, &self.shared, index));
+        let maps = loaded.maps.iter().map(|&index| Map::of(&bench, &self.shared, index));
+        Ok((programs.collect::<PyResult<_>>()?, maps.collect::<PyResult<_>>()?))
+    }
+
+    fn load_bytes(
+        &self,
+        py: Python<'_>,
+        name: String,
+        code: &[u8],
+        program_type: &str,
+        license: String,
+        maps: Vec<(i32, PyRef<'_, Map>)>,
+    ) -> PyResult<Program> {
+        let bench = self.shared.enter(py)?;
+        let maps: Vec<(i32, usize)> = maps.iter().map(|(fd, map)| (*fd, map.index())).collect();
+        let index = bench.load_bytes(&name, code, program_type, &license, &maps).map_err(Error::from)?;
+        Program::of(&bench, &self.shared, index)
+    }
+
+    /// Fires events of several tracepoints in one order.
+    fn fire_mixed(
+        &self,
+        py: Python<'_>,
+        tracepoints: Vec<PyRef<'_, Tracepoint>>,
+        order: &Bound<'_, PyAny>,
+        times: &Bound<'_, PyAny>,
+        cpus: &Bound<'_, PyAny>,
+        columns: Vec<Bound<'_, PyList>>,
+    ) -> PyResult<usize> {
+        let order = Numbers::<u16>::copy(order, "order")?;
+        let times = Numbers::<u64>::copy(times, "time_ns")?;
+        let cpus = Numbers::<u32>::copy(cpus, "cpu")?;
+        let columns = columns.iter().map(Columns::copy).collect::<PyResult<Vec<_>>>()?;
+        let slots: Vec<Slot> = tracepoints.iter().map(|tracepoint| tracepoint.slot).collect();
+        let fired = self.shared.detached(py, |bench| {
+            let mut batches = Vec::with_capacity(slots.len());
+            for (slot, columns) in slots.iter().zip(&columns) {
+                batches.push((bench.tracepoint(*slot)?, columns.as_core()));
+            }
+            bench.fire_mixed(&batches, &order.0, &times.0, &cpus.0, &mut check_signals)
+        })?;
+        finish(fired)
+    }
+
+    /// See `trace.rs`.
+    fn trace_text(&self, py: Python<'_>, target: &str, header: bool) -> PyResult<String> {
+        crate::trace::text(py, &*self.shared.enter(py)?, target, header)
+    }
+
+    fn trace_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        crate::trace::records(py, &*self.shared.enter(py)?)
+    }
+
+    fn trace_clear(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.enter(py)?.with_trace(|trace, _| trace.clear());
+        Ok(())
+    }
+
+    /// Entries kept, written, and lost by each CPU.
+    fn trace_counts(&self, py: Python<'_>) -> PyResult<(usize, u64, Vec<u64>)> {
+        Ok(self.shared.enter(py)?.with_trace(|trace, _| (trace.len(), trace.written(), trace.lost().collect())))
+    }
+
+    fn reset_statistics(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.enter(py)?.reset_statistics();
+        Ok(())
+    }
+}
+
+fn finish(fired: Result<bench::Fired, BenchError>) -> PyResult<usize> {
+    let fired = fired.map_err(Error)?;
+    match fired.error {
+        None => Ok(fired.events),
+        Some(error) => Err(Error(error).into()),
+    }
+}
+
+/// See the stub.
+#[pyclass(frozen, module = "axebpf._native")]
+pub(crate) struct Tracepoint {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slot: Slot,
+    pub(crate) spec: Arc<event::TracepointSpec>,
+    /// Names of the fields as interned strings, in order: what keyword names are compared with.
+    pub(crate) names: Vec<Py<pyo3::types::PyString>>,
+}
+
+impl Tracepoint {
+    fn new(py: Python<'_>, shared: &Arc<Shared>, slot: Slot, spec: &TracepointSpec) -> PyResult<Py<Tracepoint>> {
+        let names = spec.0.fields().iter().map(|f| pyo3::types::PyString::intern(py, &f.name).unbind()).collect();
+        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), names })
+    }
+
+    /// One event, already encoded.
+    pub(crate) fn fire_record(
+        &self,
+        py: Python<'_>,
+        record: &[u8],
+        time_ns: Option<u64>,
+        cpu: Option<u32>,
+    ) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
+        let stamp = bench.stamp(time_ns, cpu).map_err(Error::from)?;
+        bench.fire(tracepoint, &stamp, record).map_err(Error::from)?;
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Tracepoint {
+    /// The function behind `tp.fire`.
+    fn fire_function<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        crate::fire::function(slf)
+    }
+
+    #[pyo3(signature = (columns, times=None, cpus=None))]
+    fn fire_rows(
+        &self,
+        py: Python<'_>,
+        columns: &Bound<'_, PyList>,
+        times: Option<&Bound<'_, PyAny>>,
+        cpus: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<usize> {
+        let columns = Columns::copy(columns)?;
+        let times = times.map(|times| Numbers::<u64>::copy(times, "time_ns")).transpose()?;
+        let cpus = cpus.map(|cpus| Numbers::<u32>::copy(cpus, "cpu")).transpose()?;
+        let slot = self.slot;
+        let fired = self.shared.detached(py, |bench| {
+            let tracepoint = bench.tracepoint(slot)?;
+            bench.fire_rows(
+                tracepoint,
+                &columns.as_core(),
+                times.as_ref().map(|times| &*times.0),
+                cpus.as_ref().map(|cpus| &*cpus.0),
+                &mut check_signals,
+            )
+        })?;
+        finish(fired)
+    }
+
+    #[getter]
+    fn enabled(&self, py: Python<'_>) -> PyResult<bool> {
+        let bench = self.shared.enter(py)?;
+        Ok(bench.tracepoint(self.slot).map_err(Error::from)?.is_enabled())
+    }
+
+    fn set_enabled(&self, py: Python<'_>, enabled: bool) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        bench.set_enabled(bench.tracepoint(self.slot).map_err(Error::from)?, enabled);
+        Ok(())
+    }
+
+    /// Events fired, and programs attached.
+    fn counts(&self, py: Python<'_>) -> PyResult<(u64, usize)> {
+        let bench = self.shared.enter(py)?;
+        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
+        Ok((tracepoint.fired(), tracepoint.links()))
+    }
+
+    /// The statistics as a dictionary.
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let bench = self.shared.enter(py)?;
+        let statistics = bench.statistics(bench.tracepoint(self.slot).map_err(Error::from)?);
+        let out = PyDict::new(py);
+        out.set_item("count", statistics.count())?;
+        out.set_item("samples", statistics.samples())?;
+        out.set_item("total_ns", statistics.total_ns())?;
+        out.set_item("min_ns", statistics.min_ns())?;
+        out.set_item("max_ns", statistics.max_ns())?;
+        out.set_item("avg_ns", statistics.avg_ns())?;
+        out.set_item("last_timestamp_ns", statistics.last_timestamp_ns())?;
+        for (name, millionths) in [("p50_ns", 500_000), ("p90_ns", 900_000), ("p99_ns", 990_000)] {
+            out.set_item(name, statistics.percentile(millionths))?;
+        }
+        out.set_item("buckets", statistics.histogram().buckets().to_vec())?;
+        Ok(out)
+    }
+
+    /// The interpolated value of a percentile, given in millionths.
+    fn interpolated(&self, py: Python<'_>, millionths: u32) -> PyResult<Option<u64>> {
+        let bench = self.shared.enter(py)?;
+        Ok(bench.statistics(bench.tracepoint(self.slot).map_err(Error::from)?).interpolated(millionths))
+    }
+
+    #[pyo3(signature = (program, cookie=0))]
+    fn attach(&self, py: Python<'_>, program: &Program, cookie: u64) -> PyResult<Link> {
+        let bench = self.shared.enter(py)?;
+        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
+        let id = bench.attach(tracepoint, program.index, cookie).map_err(Error::from)?;
+        Ok(Link { shared: self.shared.clone(), slot: self.slot, id })
+    }
+
+    /// Calls `function(record, time_ns, cpu)` at each event; returns the number of the listener.
+    fn listen(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<usize> {
+        let bench = self.shared.enter(py)?;
+        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
+        Ok(bench.listen(tracepoint, Box::new(Callback { function })))
+    }
+
+    fn stop_listening(&self, py: Python<'_>, listener: usize) -> PyResult<bool> {
+        let bench = self.shared.enter(py)?;
+        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
+        Ok(bench.stop_listening(tracepoint, listener))
+    }
+}
+
+struct Callback {
+    function: Py<PyAny>,
+}
+
+impl bench::Listener for Callback {
+    fn event(&self, _: &bench::Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), BenchError> {
+        Python::attach(|py| {
+            self.function.call1(py, (PyBytes::new(py, record), stamp.time_ns, stamp.cpu)).map(drop).map_err(foreign)
+        })
+    }
+}
+
+/// See the stub.
+#[pyclass(frozen, module = "axebpf._native")]
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    slot: Slot,
+    id: u64,
+}
+
+#[pymethods]
+impl Link {
+    fn detach(&self, py: Python<'_>) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
+        Ok(bench.detach(tracepoint, self.id).map_err(Error::from)?)
+    }
+}
+
+/// What a wrong type of argument is answered with.
+pub(crate) fn wrong_type(what: &str, found: &Bound<'_, PyAny>) -> PyErr {
+    let found = found.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("{what}, not {found}"))
+}

@@ -1,0 +1,143 @@
+//! Errors of the core to the exceptions of `axebpf.errors`.
+
+use axebpf_core::bench::BenchError;
+use axebpf_core::engine::ProgramFault;
+use axebpf_core::errno::Errno;
+use axebpf_core::event::EventError;
+use axebpf_core::fault::Fault;
+use axebpf_core::object::LoadError;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// An error on its way to Python.
+pub(crate) struct Error(pub(crate) BenchError);
+
+impl<E: Into<BenchError>> From<E> for Error {
+    fn from(error: E) -> Error {
+        Error(error.into())
+    }
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        Python::attach(|py| to_python(py, &error.0))
+    }
+}
+
+/// The exception of a class of `axebpf.errors`, made from positional and keyword arguments.
+pub(crate) fn exception<'py>(
+    py: Python<'py>,
+    class: &str,
+    args: impl pyo3::IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>, Error = PyErr>,
+    keywords: &[(&str, Bound<'py, PyAny>)],
+) -> PyErr {
+    let make = || -> PyResult<PyErr> {
+        let class = py.import("axebpf.errors")?.getattr(class)?;
+        let dict = PyDict::new(py);
+        for (name, value) in keywords {
+            dict.set_item(name, value)?;
+        }
+        Ok(PyErr::from_value(class.call(args.into_pyobject(py)?, Some(&dict))?))
+    };
+    make().unwrap_or_else(|error| error)
+}
+
+fn text<'py>(py: Python<'py>, value: &str) -> Bound<'py, PyAny> {
+    pyo3::types::PyString::new(py, value).into_any()
+}
+
+fn number<'py>(py: Python<'py>, value: u64) -> Bound<'py, PyAny> {
+    match value.into_pyobject(py) {
+        Ok(value) => value.into_any(),
+        Err(never) => match never {},
+    }
+}
+
+/// An errno of an operation on a map.
+pub(crate) fn map_error(py: Python<'_>, errno: Errno, map: &str, what: &str) -> PyErr {
+    exception(py, "MapError", (errno.0, what), &[("map", text(py, map))])
+}
+
+fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
+    let message = error.to_string();
+    match error {
+        BenchError::Clock(_) => exception(py, "ClockError", (message,), &[]),
+        BenchError::Event(error) => event(py, error),
+        BenchError::Map(error) => exception(py, "MapError", (error.errno().0, message), &[]),
+        BenchError::Load(error) => load(py, error),
+        BenchError::Fault(fault) => program_fault(py, fault),
+        BenchError::Errno(errno) => exception(py, "MapError", (errno.0, errno.text()), &[]),
+        BenchError::Engine { section, .. } if section.is_empty() => exception(py, "LoadError", (message,), &[]),
+        BenchError::Engine { section, .. } => {
+            exception(py, "LoadError", (message,), &[("section", text(py, section))])
+        }
+        BenchError::MissingMap { .. } | BenchError::WrongSize { .. } => exception(py, "LoadError", (message,), &[]),
+        BenchError::NoSuch { object, .. } => exception(py, "LoadError", (message,), &[("file", text(py, object))]),
+        BenchError::Attached { .. }
+        | BenchError::AttachType { .. }
+        | BenchError::AlreadyAttached { .. }
+        | BenchError::TooManyPrograms { .. }
+        | BenchError::Detached
+        | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
+        BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
+        BenchError::Foreign { .. } => crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message)),
+    }
+}
+
+fn event(py: Python<'_>, error: &EventError) -> PyErr {
+    use EventError as E;
+    let message = error.to_string();
+    let (class, tracepoint, field) = match error {
+        E::InvalidName { .. } => ("InvalidName", None, None),
+        E::NotFound { .. } | E::UnknownId { .. } | E::UnknownSubsystem { .. } => ("NotFound", None, None),
+        E::UnknownField { tracepoint, field, .. }
+        | E::OutOfRange { tracepoint, field, .. }
+        | E::ValueType { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
+        E::FieldCount { tracepoint, .. } => ("FieldError", Some(tracepoint), None),
+        _ if crate::spec::is_definition(error) => ("DeclarationError", None, None),
+        _ => ("FieldError", None, None),
+    };
+    let mut keywords = Vec::new();
+    keywords.extend(tracepoint.map(|tracepoint| ("tracepoint", text(py, tracepoint))));
+    keywords.extend(field.map(|field| ("field", text(py, field))));
+    // The exception puts the tracepoint in front of its message by itself.
+    let prefix = tracepoint.map(|tracepoint| format!("{tracepoint}: "));
+    let message = prefix.and_then(|prefix| message.strip_prefix(&prefix)).unwrap_or(&message);
+    exception(py, class, (message,), &keywords)
+}
+
+fn load(py: Python<'_>, error: &LoadError) -> PyErr {
+    let mut keywords = vec![("file", text(py, &error.file))];
+    keywords.extend(error.section.as_deref().map(|section| ("section", text(py, section))));
+    keywords.extend(error.offset.map(|offset| ("offset", number(py, offset))));
+    let mut message = error.reason.to_string();
+    if let Some((function, insn)) = &error.function {
+        message = format!("function {function}, instruction {insn}: {message}");
+    }
+    exception(py, "LoadError", (message,), &keywords)
+}
+
+/// The exception of a stopped run.
+pub(crate) fn program_fault(py: Python<'_>, fault: &ProgramFault) -> PyErr {
+    match &fault.fault {
+        Fault::Foreign { .. } | Fault::Interrupted => {
+            if let Some(error) = crate::bench::take_foreign(py) {
+                return error;
+            }
+        }
+        _ => {}
+    }
+    let mut keywords = vec![("program", text(py, &fault.program)), ("instruction", number(py, fault.insn as u64))];
+    if let Fault::Memory { address, place, .. } = &fault.fault {
+        keywords.push(("address", number(py, *address)));
+        keywords.push(("place", text(py, place)));
+    }
+    if let Some(line) = &fault.line {
+        let source = (&*line.file, line.line, line.column, line.text.trim());
+        if let Ok(source) = source.into_pyobject(py) {
+            keywords.push(("source", source.into_any()));
+        }
+    }
+    exception(py, "ProgramFault", (fault.fault.to_string(),), &keywords)
+}

@@ -1,0 +1,40 @@
+//! `axebpf._native`: converts, calls the core, converts back; nothing else.
+//!
+//! Its reference is `python/axebpf/_native.pyi`.
+
+mod bench;
+mod columns;
+mod error;
+mod fire;
+mod map;
+mod object;
+mod program;
+mod spec;
+mod trace;
+
+use pyo3::prelude::*;
+
+/// The extension module.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::bench::Bench;
+    #[pymodule_export]
+    use super::bench::Link;
+    #[pymodule_export]
+    use super::bench::Tracepoint;
+    #[pymodule_export]
+    use super::map::Map;
+    #[pymodule_export]
+    use super::object::Object;
+    #[pymodule_export]
+    use super::program::Program;
+    #[pymodule_export]
+    use super::program::assemble;
+    #[pymodule_export]
+    use super::program::disassemble;
+    #[pymodule_export]
+    use super::program::helpers;
+    #[pymodule_export]
+    use super::spec::TracepointSpec;
+}
