@@ -20,6 +20,19 @@ pub enum Scalar {
     Bool,
 }
 
+/// Smallest and largest value by type, in the order of [`Scalar`].
+const LIMITS: [(i64, u64); 9] = [
+    (0, u8::MAX as u64),
+    (0, u16::MAX as u64),
+    (0, u32::MAX as u64),
+    (0, u64::MAX),
+    (i8::MIN as i64, i8::MAX as u64),
+    (i16::MIN as i64, i16::MAX as u64),
+    (i32::MIN as i64, i32::MAX as u64),
+    (i64::MIN, i64::MAX as u64),
+    (0, 1),
+];
+
 impl Scalar {
     /// All of them.
     pub const ALL: [Scalar; 9] = [
@@ -35,6 +48,7 @@ impl Scalar {
     ];
 
     /// Bytes, which are the alignment too.
+    #[inline]
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
@@ -52,19 +66,17 @@ impl Scalar {
     }
 
     /// Smallest value.
+    #[inline]
     #[must_use]
     pub const fn min(self) -> i128 {
-        if self.is_signed() { -(1 << (self.size() * 8 - 1)) } else { 0 }
+        LIMITS[self as usize].0 as i128
     }
 
     /// Largest value.
+    #[inline]
     #[must_use]
     pub const fn max(self) -> i128 {
-        match self {
-            Scalar::Bool => 1,
-            _ if self.is_signed() => (1 << (self.size() * 8 - 1)) - 1,
-            _ => (1 << (self.size() * 8)) - 1,
-        }
+        LIMITS[self as usize].1 as i128
     }
 
     /// Rust's name, which is AxVisor's.
