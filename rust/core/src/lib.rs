@@ -5,6 +5,7 @@
 //! `errno fault isa btf clock memory` → `map program symbol` → `object helper` → `verifier` →
 //! `engine` → `axvisor event` → `recording kvm` → `bench`
 
+pub mod clock;
 pub mod errno;
 pub mod fault;
 pub mod isa;
@@ -16,3 +17,5 @@ pub mod program;
 pub mod helper;
 
 pub mod engine;
+
+pub mod event;
