@@ -1,4 +1,22 @@
-//! The instruction set: RFC 9669, versions 1 to 4.
+//! The instruction set: RFC 9669, versions 1 to 4, all conformance groups, and what Linux has added since
+//! (load-acquire, store-release, `may_goto`).
+//!
+//! [`opcode`] has the numbers, [`decode()`] makes typed [`Op`]s of slots, [`encode()`] slots of those, [`text`] prints
+//! them as the kernel does, [`asm`] reads that back.
+
+pub mod asm;
+pub mod decode;
+pub mod encode;
+pub mod op;
+pub mod opcode;
+pub mod text;
+
+pub use asm::{AsmError, assemble, assemble_with};
+pub use decode::{DecodeError, decode, decode_lenient};
+pub use encode::encode;
+pub use op::{Imm64, Op, Reg, Source, SwapOrder};
+pub use opcode::{AluOp, AtomicOp, JumpOp, Size, Width};
+pub use text::{Names, disassemble};
 
 /// One 8-byte instruction slot, fields as in memory (RFC 9669 §3).
 ///
