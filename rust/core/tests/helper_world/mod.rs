@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod formats;
+
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
@@ -15,12 +17,16 @@ use axebpf_core::memory::{Arena, Bytes, BytesMut, FRAME, FRAMES, Memory, Region,
 
 /// Address of the guest memory that the host offers.
 pub const GUEST: u64 = 0xffff_8800_0000_1000;
-/// What is there.
+/// Address of the user memory that the host offers.
+pub const USER: u64 = 0x1000;
+/// What the guest memory holds.
 pub const GUEST_BYTES: &[u8] = b"guest memory\0behind";
+
+/// What the user memory holds.
+pub const USER_BYTES: &[u8] = b"user string\0";
 
 pub struct World {
     pub printed: RefCell<Vec<String>>,
-    pub user: Vec<u8>,
     pub maps: MapSet,
     pub callback: Box<Callback>,
     context: Arena,
@@ -33,7 +39,6 @@ impl World {
     pub fn new() -> World {
         World {
             printed: RefCell::default(),
-            user: b"user string\0".to_vec(),
             maps: MapSet::default(),
             callback: Box::new(|_, _| Ok(0)),
             context: Arena::new(8192).unwrap(),
@@ -130,9 +135,8 @@ impl Host for World {
         0xc00c1e
     }
     fn probe_read(&self, address: u64, out: &mut [u8]) -> Result<(), Errno> {
-        let memory = if address == 0x1000 { self.user.as_slice() } else { GUEST_BYTES };
-        let start = if address == 0x1000 { 0x1000 } else { GUEST };
-        let from = usize::try_from(address.wrapping_sub(start)).unwrap();
+        let (memory, start) = if address < USER + 4096 { (USER_BYTES, USER) } else { (GUEST_BYTES, GUEST) };
+        let from = address.wrapping_sub(start) as usize;
         let bytes = from.checked_add(out.len()).and_then(|end| memory.get(from..end)).ok_or(Errno::EFAULT)?;
         out.copy_from_slice(bytes);
         Ok(())
