@@ -224,7 +224,7 @@ const PROBE: [(u64, [Errno; 3]); 12] = [
     (0x7fff_ffff_efff, [Errno::EFAULT, Errno::EFAULT, Errno::ERANGE]),
     (0x7fff_ffff_f000, [Errno::ERANGE, Errno::EFAULT, Errno::ERANGE]),
     (0x8000_0000_0000, [Errno::ERANGE, Errno::EFAULT, Errno::ERANGE]),
-    (0xdead_0000_00000, [Errno::ERANGE, Errno::EFAULT, Errno::ERANGE]),
+    (0x000d_ead0_0000_0000, [Errno::ERANGE, Errno::EFAULT, Errno::ERANGE]),
     (0xdead_0000_0000_0000, [Errno::ERANGE, Errno::EFAULT, Errno::ERANGE]),
     (0xffff_7fff_ffff_ffff, [Errno::ERANGE, Errno::EFAULT, Errno::ERANGE]),
     (0xffff_8000_0000_0000, [Errno::EFAULT, Errno::EFAULT, Errno::EFAULT]),

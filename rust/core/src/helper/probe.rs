@@ -36,7 +36,7 @@ impl Space {
         let kernel = address >= KERNEL_START && address & !0xfff != VSYSCALL_PAGE;
         match self {
             Space::Kernel => kernel,
-            Space::User => user,
+            Space::User => address <= USER_END, // at its end no bytes can still be read
             Space::Either => user || kernel,
         }
     }

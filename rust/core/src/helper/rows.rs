@@ -2,7 +2,8 @@
 //!
 //! Names and prototypes are those of Linux's `bpf-helpers(7)`; which program types may call a helper, and which are for
 //! GPL-compatible programs only, was asked of Linux 6.18 and is asked again by `tests/helper_linux.rs`. Ids 100 to 102
-//! are the seed's: Linux gives these numbers to network helpers, which no type of program here may call anyway.
+//! are the seed's, for programs of every type: Linux gives these numbers to helpers for other ones (an `xdp` program
+//! would get `bpf_tcp_check_syncookie#100` there).
 
 use super::table::{ArgKind, Helper, Implementation, ProgramTypes, ReturnKind};
 use super::{hypervisor, iterate, map, print, probe, ring, string, task, time};
@@ -14,9 +15,12 @@ const NONE: ProgramTypes = ProgramTypes::of(&[]);
 const PERF_EVENT: ProgramTypes = ProgramTypes::of(&[PerfEvent]);
 const TRACING: ProgramTypes = ProgramTypes::of(&[Tracepoint, RawTracepoint, Kprobe, PerfEvent, Axvisor]);
 const SYSCALL: ProgramTypes = ProgramTypes::of(&[Syscall, Mem]);
-const SYSCALL_AND_XDP: ProgramTypes = SYSCALL.and(ProgramTypes::of(&[Xdp]));
-const SYSCALL_AND_SOCKET: ProgramTypes = SYSCALL.and(ProgramTypes::of(&[SocketFilter]));
-const SYSCALL_AND_NET: ProgramTypes = SYSCALL.and(ProgramTypes::of(&[Xdp, SocketFilter]));
+const XDP: ProgramTypes = ProgramTypes::of(&[Xdp]);
+const SOCKET: ProgramTypes = ProgramTypes::of(&[SocketFilter]);
+const NET: ProgramTypes = XDP.and(SOCKET);
+const SYSCALL_AND_XDP: ProgramTypes = SYSCALL.and(XDP);
+const SYSCALL_AND_SOCKET: ProgramTypes = SYSCALL.and(SOCKET);
+const SYSCALL_AND_NET: ProgramTypes = SYSCALL.and(NET);
 const TRACING_AND_SYSCALL: ProgramTypes = TRACING.and(SYSCALL);
 const ALL: ProgramTypes = TRACING.and(SYSCALL_AND_NET);
 
@@ -78,12 +82,13 @@ pub(super) static ROWS: &[Helper] = rows! {
     20 bpf_skb_get_tunnel_key NONE;
     21 bpf_skb_set_tunnel_key NONE;
     22 bpf_perf_event_read ALL gpl;
-    23 bpf_redirect NONE;
+    23 bpf_redirect XDP;
     24 bpf_get_route_realm NONE;
     25 bpf_perf_event_output ALL gpl;
-    26 bpf_skb_load_bytes NONE;
+    26 bpf_skb_load_bytes SOCKET;
+    // Linux lets perf_event programs without a GPL-compatible licence call this one.
     27 bpf_get_stackid TRACING_AND_SYSCALL gpl;
-    28 bpf_csum_diff NONE;
+    28 bpf_csum_diff XDP;
     29 bpf_skb_get_tunnel_opt NONE;
     30 bpf_skb_set_tunnel_opt NONE;
     31 bpf_skb_change_proto NONE;
@@ -99,21 +104,21 @@ pub(super) static ROWS: &[Helper] = rows! {
     41 bpf_set_hash_invalid NONE;
     42 bpf_get_numa_node_id ALL = "long" ("void") [] Integer task::get_numa_node_id;
     43 bpf_skb_change_head NONE;
-    44 bpf_xdp_adjust_head NONE;
+    44 bpf_xdp_adjust_head XDP;
     45 bpf_probe_read_str TRACING_AND_SYSCALL gpl
         = "long" ("void *dst, __u32 size, const void *unsafe_ptr")
         [MemWrite, SizeOrZero, Anything] Integer probe::probe_read_str;
     46 bpf_get_socket_cookie SYSCALL_AND_SOCKET;
-    47 bpf_get_socket_uid NONE;
+    47 bpf_get_socket_uid SOCKET;
     48 bpf_set_hash NONE;
     49 bpf_setsockopt NONE;
     50 bpf_skb_adjust_room NONE;
-    51 bpf_redirect_map NONE;
+    51 bpf_redirect_map XDP;
     52 bpf_sk_redirect_map NONE;
     53 bpf_sock_map_update NONE;
-    54 bpf_xdp_adjust_meta NONE;
+    54 bpf_xdp_adjust_meta XDP;
     55 bpf_perf_event_read_value ALL gpl;
-    56 bpf_perf_prog_read_value PERF_EVENT;
+    56 bpf_perf_prog_read_value PERF_EVENT gpl;
     57 bpf_getsockopt NONE;
     58 bpf_override_return NONE;
     59 bpf_sock_ops_cb_flags_set NONE;
@@ -122,11 +127,11 @@ pub(super) static ROWS: &[Helper] = rows! {
     62 bpf_msg_cork_bytes NONE;
     63 bpf_msg_pull_data NONE;
     64 bpf_bind NONE;
-    65 bpf_xdp_adjust_tail NONE;
+    65 bpf_xdp_adjust_tail XDP;
     66 bpf_skb_get_xfrm_state NONE;
     67 bpf_get_stack TRACING_AND_SYSCALL gpl;
-    68 bpf_skb_load_bytes_relative NONE;
-    69 bpf_fib_lookup NONE;
+    68 bpf_skb_load_bytes_relative SOCKET;
+    69 bpf_fib_lookup XDP gpl;
     70 bpf_sock_hash_update NONE;
     71 bpf_msg_redirect_hash NONE;
     72 bpf_sk_redirect_hash NONE;
@@ -141,9 +146,9 @@ pub(super) static ROWS: &[Helper] = rows! {
     81 bpf_get_local_storage NONE;
     82 bpf_sk_select_reuseport NONE;
     83 bpf_skb_ancestor_cgroup_id NONE;
-    84 bpf_sk_lookup_tcp NONE;
-    85 bpf_sk_lookup_udp NONE;
-    86 bpf_sk_release NONE;
+    84 bpf_sk_lookup_tcp XDP;
+    85 bpf_sk_lookup_udp XDP;
+    86 bpf_sk_release XDP;
     87 bpf_map_push_elem ALL
         = "long" ("void *map, const void *value, __u64 flags")
         [MapPtr, MapValue, Anything] Integer map::push;
@@ -158,7 +163,7 @@ pub(super) static ROWS: &[Helper] = rows! {
     96 bpf_tcp_sock NONE;
     97 bpf_skb_ecn_set_ce NONE;
     98 bpf_get_listener_sock NONE;
-    99 bpf_skc_lookup_tcp NONE;
+    99 bpf_skc_lookup_tcp XDP;
     100 bpf_get_current_vm_id ALL = "__u32" ("void") [] Integer hypervisor::get_current_vm_id;
     101 bpf_get_current_vcpu_id ALL = "__u32" ("void") [] Integer hypervisor::get_current_vcpu_id;
     102 bpf_get_exit_reason ALL = "__u64" ("void") [] Integer hypervisor::get_exit_reason;
@@ -169,8 +174,8 @@ pub(super) static ROWS: &[Helper] = rows! {
     107 bpf_sk_storage_get SYSCALL;
     108 bpf_sk_storage_delete SYSCALL;
     109 bpf_send_signal ALL;
-    110 bpf_tcp_gen_syncookie NONE;
-    111 bpf_skb_output SYSCALL;
+    110 bpf_tcp_gen_syncookie XDP gpl;
+    111 bpf_skb_output SYSCALL gpl;
     112 bpf_probe_read_user ALL gpl
         = "long" ("void *dst, __u32 size, const void *unsafe_ptr")
         [MemWrite, SizeOrZero, Anything] Integer probe::probe_read_user;
@@ -186,10 +191,10 @@ pub(super) static ROWS: &[Helper] = rows! {
     116 bpf_tcp_send_ack NONE;
     117 bpf_send_signal_thread ALL;
     118 bpf_jiffies64 ALL = "__u64" ("void") [] Integer time::jiffies64;
-    119 bpf_read_branch_records PERF_EVENT;
+    119 bpf_read_branch_records PERF_EVENT gpl;
     120 bpf_get_ns_current_pid_tgid ALL;
-    121 bpf_xdp_output SYSCALL;
-    122 bpf_get_netns_cookie NONE;
+    121 bpf_xdp_output SYSCALL gpl;
+    122 bpf_get_netns_cookie SOCKET;
     123 bpf_get_current_ancestor_cgroup_id ALL;
     124 bpf_sk_assign NONE;
     125 bpf_ktime_get_boot_ns ALL = "__u64" ("void") [] Integer time::ktime_get_ns;
@@ -231,10 +236,10 @@ pub(super) static ROWS: &[Helper] = rows! {
     157 bpf_task_storage_delete ALL;
     158 bpf_get_current_task_btf ALL gpl;
     159 bpf_bprm_opts_set NONE;
-    160 bpf_ktime_get_coarse_ns NONE;
+    160 bpf_ktime_get_coarse_ns NET;
     161 bpf_ima_inode_hash NONE;
     162 bpf_sock_from_file SYSCALL;
-    163 bpf_check_mtu NONE;
+    163 bpf_check_mtu XDP gpl;
     164 bpf_for_each_map_elem ALL
         = "long" ("void *map, void *callback_fn, void *callback_ctx, __u64 flags")
         [MapPtr, Callback, StackOrNull, Anything] Integer iterate::for_each_map_elem;
@@ -270,8 +275,8 @@ pub(super) static ROWS: &[Helper] = rows! {
     186 bpf_get_retval NONE;
     187 bpf_set_retval NONE;
     188 bpf_xdp_get_buff_len SYSCALL_AND_XDP;
-    189 bpf_xdp_load_bytes NONE;
-    190 bpf_xdp_store_bytes NONE;
+    189 bpf_xdp_load_bytes XDP;
+    190 bpf_xdp_store_bytes XDP;
     191 bpf_copy_from_user_task ALL gpl;
     192 bpf_skb_set_tstamp NONE;
     193 bpf_ima_file_hash NONE;
@@ -287,10 +292,10 @@ pub(super) static ROWS: &[Helper] = rows! {
     201 bpf_dynptr_read ALL;
     202 bpf_dynptr_write ALL;
     203 bpf_dynptr_data ALL;
-    204 bpf_tcp_raw_gen_syncookie_ipv4 NONE;
-    205 bpf_tcp_raw_gen_syncookie_ipv6 NONE;
-    206 bpf_tcp_raw_check_syncookie_ipv4 NONE;
-    207 bpf_tcp_raw_check_syncookie_ipv6 NONE;
+    204 bpf_tcp_raw_gen_syncookie_ipv4 XDP gpl;
+    205 bpf_tcp_raw_gen_syncookie_ipv6 XDP gpl;
+    206 bpf_tcp_raw_check_syncookie_ipv4 XDP gpl;
+    207 bpf_tcp_raw_check_syncookie_ipv6 XDP gpl;
     208 bpf_ktime_get_tai_ns ALL = "__u64" ("void") [] Integer time::ktime_get_ns;
     209 bpf_user_ringbuf_drain ALL;
     210 bpf_cgrp_storage_get ALL;

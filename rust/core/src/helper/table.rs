@@ -140,11 +140,15 @@ impl ProgramTypes {
     }
 }
 
-/// The types' `SEC` prefixes, separated by commas; `no type` for the empty set.
+/// The types' `SEC` prefixes, separated by commas; a phrase for the empty set.
 impl fmt::Display for ProgramTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = Self::EVERY.iter().filter(|(t, _)| self.contains(*t)).map(|(_, name)| *name).collect();
-        if names.is_empty() { f.write_str("no type") } else { f.write_str(&names.join(", ")) }
+        if names.is_empty() {
+            f.write_str("no type of program that this bench runs")
+        } else {
+            f.write_str(&names.join(", "))
+        }
     }
 }
 
