@@ -137,6 +137,14 @@ impl<'a> Bytes<'a> {
         self.len == 0
     }
 
+    /// The byte at an index, if there is one.
+    #[inline]
+    #[must_use]
+    pub fn get(self, index: usize) -> Option<u8> {
+        // SAFETY: `self` is valid for reads of its length.
+        (index < self.len).then(|| unsafe { self.start.add(index).read() })
+    }
+
     /// A copy.
     #[must_use]
     pub fn to_vec(self) -> Vec<u8> {
@@ -296,6 +304,24 @@ impl<'r> Memory<'r> {
     /// As for the context in [`Memory::new`].
     pub unsafe fn allow(&mut self, window: Window) {
         self.extra.push(window);
+    }
+
+    /// Takes back what [`Memory::allow`] made accessible.
+    pub fn disallow(&mut self, window: Window) {
+        if let Some(index) = self.extra.iter().rposition(|w| *w == window) {
+            self.extra.remove(index);
+        }
+        self.forget(window.start);
+    }
+
+    /// Forgets a window that [`Memory::expect`] or an access remembered, because it is no longer live.
+    #[inline]
+    pub fn forget(&mut self, start: u64) {
+        for cached in [&mut self.read, &mut self.write] {
+            if cached.start == start {
+                *cached = Cached::NONE;
+            }
+        }
     }
 
     /// Address of the first byte of the stack block. Frame `n` ends at `stack_start() + (n + 1) * FRAME`.

@@ -1,5 +1,22 @@
 //! Helpers: one table (id, name, prototype, implementation); files by subject.
 
+mod format;
+mod hypervisor;
+mod iterate;
+mod map;
+mod print;
+mod probe;
+mod ring;
+mod rows;
+mod string;
+mod table;
+mod task;
+mod time;
+
+pub use table::{
+    ArgKind, CUSTOM_HELPERS, Helper, HelperError, Implementation, ProgramTypes, ReturnKind, all, by_id, by_name, check,
+};
+
 use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::map::{Map, MapSet};
@@ -37,6 +54,10 @@ pub trait Host {
     fn now(&self) -> u64;
     /// CPU of the event.
     fn cpu(&self) -> u32;
+    /// CPUs of the bench: how many values a per-CPU map has for each key.
+    fn cpus(&self) -> u32 {
+        1
+    }
     /// Next 32 random bits of the bench.
     fn random(&self) -> u32;
     /// The task of the event.
@@ -113,7 +134,7 @@ impl<'r> Run<'r> {
     pub fn map(&self, handle: u64, helper: u32) -> Result<&'r dyn Map, Box<Fault>> {
         let offset = handle.wrapping_sub(MAP_HANDLES);
         match usize::try_from(offset / MAP_HANDLE_STRIDE).ok().and_then(|slot| self.maps.0.get(slot)) {
-            Some(map) if offset % MAP_HANDLE_STRIDE == 0 => Ok(map.as_ref()),
+            Some(map) if offset.is_multiple_of(MAP_HANDLE_STRIDE) => Ok(map.as_ref()),
             _ => Err(Box::new(Fault::Helper {
                 id: helper,
                 what: format!("its first argument is {handle:#x}, which is no map of this program"),

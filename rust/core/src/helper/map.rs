@@ -1,0 +1,97 @@
+//! Helpers that work on entries of maps.
+
+use std::ptr::NonNull;
+
+use super::Run;
+use crate::errno::Errno;
+use crate::fault::Fault;
+use crate::map::{Map, MapKind};
+use crate::memory::Window;
+
+/// Creation flag: programs may not write to the map.
+const BPF_F_RDONLY_PROG: u32 = 1 << 7;
+
+/// What a helper leaves in r0: 0, or the negative errno.
+#[inline]
+fn r0(result: Result<(), Errno>) -> u64 {
+    result.map_or_else(Errno::to_r0, |()| 0)
+}
+
+/// The map in r1 of a helper that writes to it. Linux's verifier refuses such a call on a read-only map.
+#[inline]
+fn writable<'r>(run: &Run<'r>, handle: u64, helper: u32) -> Result<&'r dyn Map, Box<Fault>> {
+    let map = run.map(handle, helper)?;
+    if map.spec().flags & BPF_F_RDONLY_PROG != 0 {
+        let what = format!("write into map forbidden: {} was created with BPF_F_RDONLY_PROG", map.spec().name);
+        return Err(Box::new(Fault::Helper { id: helper, what }));
+    }
+    Ok(map)
+}
+
+/// Returns a value to the program, or null.
+#[inline]
+fn value(run: &mut Run<'_>, map: &dyn Map, found: Option<NonNull<u8>>) -> u64 {
+    let Some(value) = found else { return 0 };
+    let spec = map.spec();
+    let start = value.as_ptr() as u64;
+    let writable = spec.flags & BPF_F_RDONLY_PROG == 0;
+    // SAFETY: a value that a map has handed out stays valid memory until the map is dropped (`Map`), and the run
+    // borrows its maps for as long as its memory.
+    unsafe { run.memory.expect(Window { start, len: spec.value_size.into(), writable }) };
+    start
+}
+
+/// `bpf_map_lookup_elem(map, key)`: the value on this CPU, or null.
+pub(super) fn lookup(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = run.map(map, 1)?;
+    let key = run.memory.bytes(key, map.spec().key_size as usize)?;
+    let found = map.lookup(run.host.cpu(), key);
+    Ok(value(run, map, found))
+}
+
+/// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value on that CPU; null where there is no such CPU, and for
+/// kinds without a value a CPU.
+pub(super) fn lookup_percpu(run: &mut Run<'_>, [map, key, cpu, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = run.map(map, 195)?;
+    let key = run.memory.bytes(key, map.spec().key_size as usize)?;
+    let per_cpu = matches!(map.spec().kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
+    let cpu = cpu as u32;
+    let found = if per_cpu && cpu < run.host.cpus() { map.lookup(cpu, key) } else { None };
+    Ok(value(run, map, found))
+}
+
+/// `bpf_map_update_elem(map, key, value, flags)`.
+pub(super) fn update(run: &mut Run<'_>, [map, key, value, flags, _]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = writable(run, map, 2)?;
+    let key = run.memory.bytes(key, map.spec().key_size as usize)?;
+    let value = run.memory.bytes(value, map.spec().value_size as usize)?;
+    Ok(r0(map.update(run.host.cpu(), key, value, flags)))
+}
+
+/// `bpf_map_delete_elem(map, key)`.
+pub(super) fn delete(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = writable(run, map, 3)?;
+    let key = run.memory.bytes(key, map.spec().key_size as usize)?;
+    Ok(r0(map.delete(key)))
+}
+
+/// `bpf_map_push_elem(map, value, flags)`.
+pub(super) fn push(run: &mut Run<'_>, [map, value, flags, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = writable(run, map, 87)?;
+    let value = run.memory.bytes(value, map.spec().value_size as usize)?;
+    Ok(r0(map.push(value, flags)))
+}
+
+/// `bpf_map_pop_elem(map, value)`.
+pub(super) fn pop(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = writable(run, map, 88)?;
+    let value = run.memory.bytes_mut(value, map.spec().value_size as usize)?;
+    Ok(r0(map.pop(value, true)))
+}
+
+/// `bpf_map_peek_elem(map, value)`.
+pub(super) fn peek(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
+    let map = run.map(map, 89)?;
+    let value = run.memory.bytes_mut(value, map.spec().value_size as usize)?;
+    Ok(r0(map.pop(value, false)))
+}

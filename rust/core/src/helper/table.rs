@@ -1,0 +1,267 @@
+//! The table of helpers: what a row says, how it is found, who may call it.
+
+use std::fmt;
+
+use super::HelperFn;
+use super::rows::ROWS;
+use crate::program::ProgramType;
+
+/// A helper that Linux names, whether this bench offers it or not.
+#[derive(Debug)]
+pub struct Helper {
+    /// The number that a `call` instruction has as its `imm`.
+    pub id: u32,
+    /// Name, as `bpf-helpers(7)` gives it.
+    pub name: &'static str,
+    /// Whether only programs with a GPL-compatible licence may call it.
+    pub gpl_only: bool,
+    /// Types of program that may call it.
+    pub types: ProgramTypes,
+    /// What this bench does for it; `None` where it does not offer it.
+    pub implementation: Option<Implementation>,
+}
+
+impl Helper {
+    /// The C declaration, for an offered helper.
+    #[must_use]
+    pub fn prototype(&self) -> Option<String> {
+        let Implementation { returns, params, .. } = self.implementation.as_ref()?;
+        let space = if returns.ends_with('*') { "" } else { " " };
+        Some(format!("{returns}{space}{}({params})", self.name))
+    }
+}
+
+/// How an offered helper is called, and the function that does it.
+#[derive(Debug)]
+pub struct Implementation {
+    /// C type of the result.
+    pub returns: &'static str,
+    /// C parameters.
+    pub params: &'static str,
+    /// Kinds of the arguments in r1 and up; registers behind them are not looked at.
+    pub args: &'static [ArgKind],
+    /// Kind of r0.
+    pub result: ReturnKind,
+    /// The function.
+    pub run: HelperFn,
+}
+
+/// What a helper expects of an argument. A size is that of the memory argument before it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ArgKind {
+    /// Any initialised value.
+    Anything,
+    /// The context of the program.
+    Context,
+    /// A map.
+    MapPtr,
+    /// Initialised memory of the key size of the map in r1.
+    MapKey,
+    /// Initialised memory of the value size of the map in r1.
+    MapValue,
+    /// Memory of the value size of the map in r1, which the helper fills.
+    MapValueOut,
+    /// Initialised memory of the size that follows.
+    MemRead,
+    /// As `MemRead`, or null where the size is 0.
+    MemReadOrNull,
+    /// Memory of the size that follows, which the helper fills.
+    MemWrite,
+    /// As `MemWrite`, or null where the size is 0.
+    MemWriteOrNull,
+    /// A bounded size, at least 1.
+    Size,
+    /// A bounded size.
+    SizeOrZero,
+    /// A constant: the size of the record that is returned.
+    AllocSize,
+    /// A NUL-terminated string in a read-only, frozen map.
+    ConstString,
+    /// A record that `bpf_ringbuf_reserve` returned; the program gives it up.
+    RingRecord,
+    /// A function of the program.
+    Callback,
+    /// Memory of the stack, or null: what a callback gets as its context.
+    StackOrNull,
+}
+
+/// What a helper leaves in r0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReturnKind {
+    /// Nothing of meaning.
+    Void,
+    /// A number; where the helper can fail, a negative errno.
+    Integer,
+    /// A value of the map in r1, or null.
+    MapValueOrNull,
+    /// A writable record of the size in r2, or null; it must be submitted or discarded.
+    RingRecordOrNull,
+}
+
+/// A set of program types.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProgramTypes(u16);
+
+impl ProgramTypes {
+    const EVERY: [(ProgramType, &'static str); 9] = [
+        (ProgramType::Tracepoint, "tracepoint"),
+        (ProgramType::RawTracepoint, "raw_tracepoint"),
+        (ProgramType::Kprobe, "kprobe"),
+        (ProgramType::PerfEvent, "perf_event"),
+        (ProgramType::Syscall, "syscall"),
+        (ProgramType::Xdp, "xdp"),
+        (ProgramType::SocketFilter, "socket"),
+        (ProgramType::Axvisor, "axvisor"),
+        (ProgramType::Mem, "mem"),
+    ];
+
+    /// The set of these types.
+    #[must_use]
+    pub const fn of(types: &[ProgramType]) -> ProgramTypes {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < types.len() {
+            bits |= 1 << types[i] as u16;
+            i += 1;
+        }
+        ProgramTypes(bits)
+    }
+
+    /// The types of either set.
+    #[must_use]
+    pub const fn and(self, other: ProgramTypes) -> ProgramTypes {
+        ProgramTypes(self.0 | other.0)
+    }
+
+    /// Whether the type is one of them.
+    #[must_use]
+    pub const fn contains(self, program_type: ProgramType) -> bool {
+        self.0 & (1 << program_type as u16) != 0
+    }
+}
+
+/// The types' `SEC` prefixes, separated by commas; a phrase for the empty set.
+impl fmt::Display for ProgramTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = Self::EVERY.iter().filter(|(t, _)| self.contains(*t)).map(|(_, name)| *name).collect();
+        if names.is_empty() {
+            f.write_str("no type of program that this bench runs")
+        } else {
+            f.write_str(&names.join(", "))
+        }
+    }
+}
+
+/// Why a program may not call a helper. The first words are those of Linux's verifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HelperError {
+    /// No helper has this number.
+    #[error("invalid func unknown#{id}: Linux's helpers are 1 to {}; helpers of your own begin at {CUSTOM_HELPERS:#x}", ROWS.len())]
+    UnknownId {
+        /// The number.
+        id: u32,
+    },
+    /// No helper has this name.
+    #[error("no helper {name}; did you mean {nearest}?")]
+    UnknownName {
+        /// The name as given.
+        name: String,
+        /// The name that is most like it.
+        nearest: &'static str,
+    },
+    /// The helper is not for this type of program.
+    #[error(
+        "program of this type cannot use helper {name}#{id}: a program of type {} calls it, and Linux offers it to {types}",
+        ProgramTypes::of(&[*program_type])
+    )]
+    WrongType {
+        /// Helper id.
+        id: u32,
+        /// Helper name.
+        name: &'static str,
+        /// Type of the program.
+        program_type: ProgramType,
+        /// Types that may call it.
+        types: ProgramTypes,
+    },
+    /// The helper is for GPL-compatible programs.
+    #[error(
+        "cannot call GPL-restricted function from non-GPL compatible program: {name}#{id} needs a license such as \
+         \"GPL\" or \"Dual MIT/GPL\" in the object's section \"license\""
+    )]
+    GplOnly {
+        /// Helper id.
+        id: u32,
+        /// Helper name.
+        name: &'static str,
+    },
+    /// Linux has the helper, this bench does not.
+    #[error(
+        "{name}#{id} is not offered by this bench; a helper of your own (id from {CUSTOM_HELPERS:#x}) can stand in for it"
+    )]
+    NotOffered {
+        /// Helper id.
+        id: u32,
+        /// Helper name.
+        name: &'static str,
+    },
+}
+
+/// First id of the helpers that users define; [`Host::custom_helper`](super::Host::custom_helper) runs them.
+pub const CUSTOM_HELPERS: u32 = 0x10000;
+
+const _: () = {
+    let mut i = 0;
+    while i < ROWS.len() {
+        assert!(ROWS[i].id as usize == i + 1, "rows ascend by id without a gap");
+        i += 1;
+    }
+};
+
+/// All helpers that Linux names, ascending by id.
+#[must_use]
+pub fn all() -> &'static [Helper] {
+    ROWS
+}
+
+/// The helper of a number, offered or not.
+#[inline]
+#[must_use]
+pub fn by_id(id: u32) -> Option<&'static Helper> {
+    ROWS.get((id as usize).wrapping_sub(1))
+}
+
+/// The helper of a name, offered or not.
+///
+/// # Errors
+/// [`HelperError::UnknownName`], with the nearest name.
+pub fn by_name(name: &str) -> Result<&'static Helper, HelperError> {
+    ROWS.iter().find(|helper| helper.name == name).ok_or_else(|| {
+        let likeness = |helper: &&Helper| (strsim::jaro_winkler(helper.name, name) * 1e6) as u64;
+        let nearest = ROWS.iter().max_by_key(likeness).map_or("", |helper| helper.name);
+        HelperError::UnknownName { name: name.to_owned(), nearest }
+    })
+}
+
+/// The helper of a number, if a program of this type and licence may call it here.
+///
+/// Without a program type, every type's helpers are allowed. Ids from [`CUSTOM_HELPERS`] are not in the table.
+///
+/// # Errors
+/// All of [`HelperError`] but `UnknownName`, asked in Linux's order.
+pub fn check(id: u32, program_type: Option<ProgramType>, gpl_compatible: bool) -> Result<&'static Helper, HelperError> {
+    let helper = by_id(id).ok_or(HelperError::UnknownId { id })?;
+    let Helper { name, types, .. } = *helper;
+    if let Some(program_type) = program_type
+        && !types.contains(program_type)
+    {
+        return Err(HelperError::WrongType { id, name, program_type, types });
+    }
+    if helper.gpl_only && !gpl_compatible {
+        return Err(HelperError::GplOnly { id, name });
+    }
+    if helper.implementation.is_none() {
+        return Err(HelperError::NotOffered { id, name });
+    }
+    Ok(helper)
+}
