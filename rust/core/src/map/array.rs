@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
 use crate::errno::Errno;
-use crate::map::access::{self, Access, BPF_NOEXIST};
+use crate::map::access::{self, Access, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::kind::BPF_F_RDONLY_PROG;
 use crate::map::values::{self, ValueLayout};
 use crate::map::{Map, MapSpec, Visit};
@@ -57,6 +57,17 @@ impl Array {
     }
 }
 
+/// The index, if an update with these flags may write there. The checks come in Linux's order.
+#[inline]
+fn writable(index: Option<u32>, flags: u64) -> Result<u32, Errno> {
+    access::update_flags(flags & !BPF_F_LOCK)?;
+    let index = index.ok_or(Errno::E2BIG)?;
+    if flags & BPF_NOEXIST != 0 {
+        return Err(Errno::EEXIST);
+    }
+    if flags & BPF_F_LOCK != 0 { Err(Errno::EINVAL) } else { Ok(index) }
+}
+
 impl Region for Array {
     fn window(&self, address: u64) -> Option<Window> {
         let (_, _, offset) = self.locate(address)?;
@@ -85,11 +96,7 @@ impl Map for Array {
     }
 
     fn update(&self, cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
-        access::update_flags(flags)?;
-        let index = self.index(key).ok_or(Errno::E2BIG)?;
-        if flags == BPF_NOEXIST {
-            return Err(Errno::EEXIST);
-        }
+        let index = writable(self.index(key), flags)?;
         let part = self.layout.part(cpu).ok_or(Errno::EINVAL)?;
         if value.len() != self.layout.size {
             return Err(Errno::EINVAL);
@@ -127,12 +134,7 @@ impl Map for Array {
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         self.access.update(flags)?;
         access::sized(value, self.layout.user_size())?;
-        let index = self.user_index(key)?;
-        access::update_flags(flags)?;
-        let index = index.ok_or(Errno::E2BIG)?;
-        if flags == BPF_NOEXIST {
-            return Err(Errno::EEXIST);
-        }
+        let index = writable(self.user_index(key)?, flags)?;
         // SAFETY: all parts of an entry lie in the arena, 8-aligned, `stride` bytes each.
         unsafe { self.layout.store_user(|part| self.value(index, part), value) };
         Ok(())

@@ -9,8 +9,8 @@ use crate::map::array::Array;
 use crate::map::error::MapError;
 use crate::map::hash::Hash;
 use crate::map::kind::{
-    BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, Keys,
-    MapKind, Rules,
+    BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY,
+    BPF_F_WRONLY_PROG, Keys, MapKind, Rules,
 };
 use crate::map::queue::Queue;
 use crate::map::ringbuf::RingBuf;
@@ -77,17 +77,24 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
     if extra != 0 {
         return Err(MapError::Extra { map: map(), kind, extra });
     }
-    let refused_by_itself = if rules.lru { BPF_F_NO_PREALLOC } else { 0 };
-    if flags & !(rules.flags | refused_by_itself) != 0 {
-        return Err(MapError::Flags { map: map(), kind, flags, allowed: rules.flags });
-    }
+    let unknown = |late: u32| match flags & !(rules.flags | late) {
+        0 => Ok(()),
+        _ => Err(MapError::Flags { map: map(), kind, flags, allowed: rules.flags }),
+    };
+    // For an LRU, Linux looks at these two only after the others, and at the first of them first.
+    unknown(if rules.lru { BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE } else { 0 })?;
     for pair in [BPF_F_RDONLY | BPF_F_WRONLY, BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG] {
         if flags & pair == pair {
             return Err(MapError::FlagPair { map: map(), flags: pair });
         }
     }
-    if flags & refused_by_itself != 0 {
+    if rules.lru && flags & BPF_F_NO_PREALLOC != 0 {
         return Err(MapError::Preallocated { map: map(), kind });
+    }
+    unknown(0)?;
+    let per_cpu_list = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
+    if flags & per_cpu_list == per_cpu_list {
+        return Err(MapError::FlagPair { map: map(), flags: per_cpu_list });
     }
     match rules.keys {
         Keys::Index if key_size != 4 => return key("4, an index"),

@@ -29,7 +29,7 @@ pub enum MapError {
         /// Flags that the kind knows.
         allowed: u32,
     },
-    /// Read-only and write-only at once.
+    /// Two flags that exclude each other, such as read-only and write-only.
     #[error("map {map}: {} exclude each other", flag_text(*flags))]
     FlagPair {
         /// Name of the map.

@@ -88,7 +88,6 @@ const fn per_cpu(rules: Rules) -> Rules {
 }
 
 const fn lru(rules: Rules) -> Rules {
-    // NO_PREALLOC is known to the LRU kinds, but refused with an error of its own.
     Rules { lru: true, flags: rules.flags | BPF_F_NO_COMMON_LRU, ..rules }
 }
 
