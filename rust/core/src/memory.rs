@@ -38,8 +38,11 @@ pub trait Region: Send + Sync {
 /// Its contents are reached by raw pointers only: programs and the bench share it.
 #[derive(Debug)]
 pub struct Arena {
-    start: NonNull<u8>,
+    /// What the allocator gave; the arena begins at the next multiple of [`Arena::ALIGN`].
+    block: NonNull<u8>,
     layout: Layout,
+    start: *mut u8,
+    len: usize,
 }
 
 // SAFETY: an arena is plain memory owned by nobody else; who accesses it when is for the map that owns it to order.
@@ -48,33 +51,43 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Allocates `len` zeroed bytes on a 64-byte boundary.
+    /// An arena begins on a cache line.
+    pub const ALIGN: usize = 64;
+    /// What the allocator aligns to by itself. Asked for more, it would write the zeroes, and so use all the memory
+    /// at once, where zeroed pages of the system come only as they are touched.
+    const BLOCK_ALIGN: usize = 16;
+
+    /// Allocates `len` zeroed bytes on a 64-byte boundary. Memory of a large arena is used as it is touched.
     ///
     /// # Errors
     /// `ENOMEM` where the allocator has no such block.
     pub fn new(len: usize) -> Result<Arena, Errno> {
-        let layout = Layout::from_size_align(len.max(1), 64).map_err(|_| Errno::ENOMEM)?;
+        let len = len.max(1);
+        let size = len.checked_add(Arena::ALIGN - Arena::BLOCK_ALIGN).ok_or(Errno::ENOMEM)?;
+        let layout = Layout::from_size_align(size, Arena::BLOCK_ALIGN).map_err(|_| Errno::ENOMEM)?;
         // SAFETY: the size is not zero.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(Errno::ENOMEM)?;
-        Ok(Arena { start, layout })
+        let block = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(Errno::ENOMEM)?;
+        let skip = block.as_ptr().align_offset(Arena::ALIGN);
+        // At most `ALIGN - BLOCK_ALIGN` bytes are skipped, which is what was added.
+        Ok(Arena { block, layout, start: block.as_ptr().wrapping_add(skip), len })
     }
 
     /// First byte.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.start.as_ptr()
+        self.start
     }
 
     /// Address of the first byte, as a program sees it.
     #[must_use]
     pub fn address(&self) -> u64 {
-        self.start.as_ptr() as u64
+        self.start as u64
     }
 
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.layout.size()
+        self.len
     }
 
     /// Never true: an arena has at least one byte.
@@ -94,7 +107,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout and freed nowhere else.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { dealloc(self.block.as_ptr(), self.layout) }
     }
 }
 

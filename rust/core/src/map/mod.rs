@@ -1,4 +1,19 @@
 //! Maps: one file a kind, one trait, one table of kinds.
+//!
+//! [`create`] makes a map of a [`MapSpec`]; everything else goes through [`Map`].
+
+mod access;
+mod array;
+mod cells;
+mod create;
+mod error;
+mod hash;
+mod kind;
+mod lru;
+mod queue;
+mod ringbuf;
+mod slots;
+mod values;
 
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
@@ -7,31 +22,14 @@ use std::sync::Arc;
 use crate::errno::Errno;
 use crate::memory::{Bytes, BytesMut, Region, Window};
 
-/// The kinds of map that Linux numbers (`enum bpf_map_type`).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u32)]
-#[allow(missing_docs)] // the names are Linux's
-pub enum MapKind {
-    Hash = 1,
-    Array = 2,
-    ProgArray = 3,
-    PerfEventArray = 4,
-    PercpuHash = 5,
-    PercpuArray = 6,
-    StackTrace = 7,
-    CgroupArray = 8,
-    LruHash = 9,
-    LruPercpuHash = 10,
-    LpmTrie = 11,
-    ArrayOfMaps = 12,
-    HashOfMaps = 13,
-    Queue = 22,
-    Stack = 23,
-    RingBuf = 27,
-    BloomFilter = 30,
-    UserRingBuf = 31,
-    Arena = 33,
-}
+pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
+pub use create::{MAX_BYTES, create};
+pub use error::MapError;
+pub use kind::{
+    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY,
+    BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+};
+pub use ringbuf::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS, BPF_RB_RING_SIZE};
 
 /// What a map is created from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +111,7 @@ pub trait Map: Region {
     /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded.
     ///
     /// # Errors
-    /// `EAGAIN` when there is no room, `E2BIG` when there never can be; kinds without it: `EINVAL`.
+    /// `EAGAIN` when there is no room, now or ever; kinds without it: `EINVAL`.
     fn reserve(&self, size: u64) -> Result<NonNull<u8>, Errno> {
         let _ = size;
         Err(Errno::EINVAL)

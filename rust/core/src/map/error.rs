@@ -1,0 +1,141 @@
+//! Why a map cannot be created.
+
+use crate::errno::Errno;
+use crate::map::kind::{MapKind, flag_text};
+
+/// Why [`create`](crate::map::create) refused. `map` is the name of the map.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// Linux has this kind, axebpf does not.
+    #[error("map {map}: axebpf has no {} maps; it has {}", kind.name(), offered())]
+    Unsupported {
+        /// Name of the map.
+        map: String,
+        /// The kind asked for.
+        kind: MapKind,
+    },
+    /// A creation flag that the kind does not know.
+    #[error(
+        "map {map}: {} is not a flag of {} maps; allowed: {}",
+        flag_text(flags & !allowed), kind.name(), flag_text(*allowed)
+    )]
+    Flags {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// Flags asked for.
+        flags: u32,
+        /// Flags that the kind knows.
+        allowed: u32,
+    },
+    /// Two flags that exclude each other, such as read-only and write-only.
+    #[error("map {map}: {} exclude each other", flag_text(*flags))]
+    FlagPair {
+        /// Name of the map.
+        map: String,
+        /// The two flags.
+        flags: u32,
+    },
+    /// `BPF_F_NO_PREALLOC` on an LRU map, which must own its memory.
+    #[error("map {map}: {} maps are always preallocated; leave out BPF_F_NO_PREALLOC", kind.name())]
+    Preallocated {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+    },
+    /// `map_extra` on a kind that does not use it.
+    #[error("map {map}: {} maps take no map_extra, found {extra:#x}", kind.name())]
+    Extra {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// What was given.
+        extra: u64,
+    },
+    /// A key size that the kind does not allow.
+    #[error("map {map}: key size of {} maps must be {expected}, found {size}", kind.name())]
+    KeySize {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// Bytes asked for.
+        size: u32,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A value size that the kind does not allow.
+    #[error("map {map}: value size of {} maps must be {expected}, found {size}", kind.name())]
+    ValueSize {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// Bytes asked for.
+        size: u32,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A `max_entries` that the kind does not allow.
+    #[error("map {map}: max_entries of {} maps must be {expected}, found {entries}", kind.name())]
+    Entries {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// What was asked for.
+        entries: u32,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// A size beyond Linux's limit.
+    #[error("map {map}: {what} of {} maps is at most {limit}, found {found}", kind.name())]
+    TooBig {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// Which size.
+        what: &'static str,
+        /// What was asked for.
+        found: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
+    /// The map would need more memory than there is, or than a map may take.
+    #[error("map {map}: no memory for {bytes} bytes (a map may take {limit})")]
+    Memory {
+        /// Name of the map.
+        map: String,
+        /// Bytes needed.
+        bytes: u64,
+        /// The most that a map may take.
+        limit: u64,
+    },
+}
+
+impl MapError {
+    /// What `BPF_MAP_CREATE` answers on Linux.
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        match self {
+            MapError::Unsupported { .. } => Errno::EOPNOTSUPP,
+            MapError::Preallocated { .. } => Errno::ENOTSUPP,
+            MapError::TooBig { .. } => Errno::E2BIG,
+            MapError::Memory { .. } => Errno::ENOMEM,
+            MapError::Flags { .. }
+            | MapError::FlagPair { .. }
+            | MapError::Extra { .. }
+            | MapError::KeySize { .. }
+            | MapError::ValueSize { .. }
+            | MapError::Entries { .. } => Errno::EINVAL,
+        }
+    }
+}
+
+fn offered() -> String {
+    MapKind::offered().map(MapKind::name).collect::<Vec<_>>().join(", ")
+}

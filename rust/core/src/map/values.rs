@@ -1,0 +1,113 @@
+//! Values in memory: how they are laid out for one CPU or several, and how they are copied.
+//!
+//! A value begins on 8 bytes and takes a multiple of 8. Programs and the bench reach it by address and without a
+//! lock, so copies go through relaxed atomic stores and loads of 8 bytes: an aligned 8-byte field is never torn,
+//! while a longer value may be seen half old and half new, as on Linux.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// The value of one entry: one part a CPU, each padded to 8 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ValueLayout {
+    /// Bytes of a value, as declared.
+    pub size: usize,
+    /// Bytes that it takes.
+    pub stride: usize,
+    /// Parts: the CPUs of a per-CPU map, else 1.
+    pub cpus: usize,
+    /// Whether the bpf(2) side sees all CPUs, padded, rather than one plain value.
+    pub per_cpu: bool,
+}
+
+impl ValueLayout {
+    pub(super) fn new(value_size: u32, cpus: u32, per_cpu: bool) -> ValueLayout {
+        let size = value_size as usize;
+        ValueLayout { size, stride: size.next_multiple_of(8), cpus: cpus as usize, per_cpu }
+    }
+
+    /// Bytes of a value as bpf(2) reads and writes it.
+    pub(super) fn user_size(&self) -> usize {
+        if self.per_cpu { self.stride * self.cpus } else { self.size }
+    }
+
+    /// Bytes of a part as bpf(2) reads and writes it.
+    fn user_part(&self) -> usize {
+        if self.per_cpu { self.stride } else { self.size }
+    }
+
+    /// The part of a program on `cpu`.
+    pub(super) fn part(&self, cpu: u32) -> Option<usize> {
+        let part = if self.per_cpu { cpu as usize } else { 0 };
+        (part < self.cpus).then_some(part)
+    }
+
+    /// Appends the parts that `part` locates to `out`, as bpf(2) reads them.
+    ///
+    /// # Safety
+    /// `part` must give 8-aligned addresses that are valid for reads of `stride` bytes.
+    pub(super) unsafe fn append(&self, part: impl Fn(usize) -> *mut u8, out: &mut Vec<u8>) {
+        for cpu in 0..self.cpus {
+            // SAFETY: the caller answers for every part; `user_part` is at most `stride`.
+            unsafe { append(part(cpu), self.user_part(), out) };
+        }
+    }
+
+    /// Stores a value as bpf(2) writes it (`user_size` bytes; shorter ones are not stored).
+    ///
+    /// # Safety
+    /// `part` must give 8-aligned addresses that are valid for writes of `stride` bytes.
+    pub(super) unsafe fn store_user(&self, part: impl Fn(usize) -> *mut u8, value: &[u8]) {
+        for (cpu, bytes) in value.chunks_exact(self.user_part()).take(self.cpus).enumerate() {
+            // SAFETY: the caller answers for every part; `bytes` is a slice of `user_part` bytes.
+            unsafe { store(part(cpu), bytes.as_ptr(), bytes.len()) };
+        }
+    }
+}
+
+/// Copies `len` bytes to a value.
+///
+/// # Safety
+/// `to` must be 8-aligned and valid for writes of `len` bytes, `from` valid for reads of `len` bytes; they may be
+/// the same address, but not overlap otherwise.
+#[inline]
+pub(super) unsafe fn store(to: *mut u8, from: *const u8, len: usize) {
+    let whole = len & !7;
+    let mut at = 0;
+    while at < whole {
+        // SAFETY: `at + 8 <= len` bytes are readable at `from`; the target is aligned and writable (see above).
+        unsafe {
+            let word = from.add(at).cast::<u64>().read_unaligned();
+            AtomicU64::from_ptr(to.add(at).cast()).store(word, Relaxed);
+        }
+        at += 8;
+    }
+    while at < len {
+        // SAFETY: `at < len`.
+        unsafe { AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Relaxed) };
+        at += 1;
+    }
+}
+
+/// Zeroes `len` bytes of a value.
+///
+/// # Safety
+/// `to` must be 8-aligned and valid for writes of `len` bytes, a multiple of 8.
+pub(super) unsafe fn zero(to: *mut u8, len: usize) {
+    for at in (0..len).step_by(8) {
+        // SAFETY: aligned and inside `len` (see above).
+        unsafe { AtomicU64::from_ptr(to.add(at).cast()).store(0, Relaxed) };
+    }
+}
+
+/// Appends `len` bytes of a value to `out`.
+///
+/// # Safety
+/// `from` must be 8-aligned and valid for reads and writes of `len` bytes rounded up to 8.
+pub(super) unsafe fn append(from: *mut u8, len: usize, out: &mut Vec<u8>) {
+    out.reserve(len);
+    for at in (0..len).step_by(8) {
+        // SAFETY: aligned and inside the padded value (see above).
+        let word = unsafe { AtomicU64::from_ptr(from.add(at).cast()) }.load(Relaxed);
+        out.extend_from_slice(&word.to_ne_bytes()[..(len - at).min(8)]);
+    }
+}

@@ -1,0 +1,214 @@
+//! The running kernel's maps, through bpf(2).
+
+use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use axebpf_core::map::MapSpec;
+
+/// The kernel whose answers axebpf gives. Others differ in places, so the tests run on it alone.
+const RELEASE: &str = "6.18";
+
+const MAP_CREATE: i64 = 0;
+const MAP_LOOKUP: i64 = 1;
+const MAP_UPDATE: i64 = 2;
+const MAP_DELETE: i64 = 3;
+const MAP_NEXT_KEY: i64 = 4;
+const PROG_LOAD: i64 = 5;
+const PROG_TEST_RUN: i64 = 10;
+const MAP_LOOKUP_AND_DELETE: i64 = 21;
+const MAP_FREEZE: i64 = 22;
+
+/// `union bpf_attr`, filled field by field at the offsets of the kernel's header.
+struct Attr([u64; 18]);
+
+impl Attr {
+    fn new() -> Attr {
+        Attr([0; 18])
+    }
+
+    fn u32(mut self, offset: usize, value: u32) -> Attr {
+        let shift = offset % 8 * 8;
+        self.0[offset / 8] |= u64::from(value) << shift;
+        self
+    }
+
+    fn u64(mut self, offset: usize, value: u64) -> Attr {
+        self.0[offset / 8] = value;
+        self
+    }
+
+    fn call(&mut self, command: i64) -> Result<i64, i32> {
+        // SAFETY: the attributes are 144 bytes; every pointer in them is to a buffer of the caller of the size that
+        // the command takes from the map or the program.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, command, self.0.as_mut_ptr(), size_of_val(&self.0)) };
+        if result < 0 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(result) }
+    }
+}
+
+fn owned(fd: i64) -> OwnedFd {
+    // SAFETY: bpf(2) has just returned this descriptor to us.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+/// Why the kernel cannot be asked, if so.
+pub fn unavailable() -> Option<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if !release.starts_with(RELEASE) {
+        return Some(format!("the oracle is Linux {RELEASE}, this is {}", release.trim()));
+    }
+    let probe = Attr::new().u32(0, 2).u32(4, 4).u32(8, 8).u32(12, 1).call(MAP_CREATE).map(owned);
+    probe.err().map(|errno| format!("bpf(2) is not permitted (errno {errno})"))
+}
+
+/// CPUs that a per-CPU value has parts for.
+pub fn cpus() -> u32 {
+    let possible = fs::read_to_string("/sys/devices/system/cpu/possible").expect("sysfs");
+    possible.trim().rsplit(['-', ',']).next().and_then(|last| last.parse::<u32>().ok()).map_or(1, |last| last + 1)
+}
+
+/// Keeps this thread on CPU 0, so that per-CPU free lists of the kernel do not matter.
+pub fn pin() {
+    // SAFETY: a zeroed set is a valid one; the call reads it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(0, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
+    }
+}
+
+pub struct KernelMap {
+    fd: OwnedFd,
+    key_size: usize,
+    value_size: usize,
+}
+
+impl KernelMap {
+    pub fn create(spec: &MapSpec, cpus: u32) -> Result<KernelMap, i32> {
+        let attr = Attr::new().u32(0, spec.kind as u32).u32(4, spec.key_size).u32(8, spec.value_size);
+        let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u64(64, spec.extra);
+        let fd = { attr }.call(MAP_CREATE).map(owned)?;
+        let padded = (spec.value_size as usize).next_multiple_of(8);
+        let value_size = if spec.kind.is_per_cpu() { padded * cpus as usize } else { spec.value_size as usize };
+        Ok(KernelMap { fd, key_size: spec.key_size as usize, value_size })
+    }
+
+    pub fn fd(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    fn element(&self, command: i64, key: &[u8], value: *mut u8, flags: u64) -> Result<(), i32> {
+        assert_eq!(key.len(), self.key_size);
+        let key = if key.is_empty() { 0 } else { key.as_ptr() as u64 };
+        let attr = Attr::new().u32(0, self.fd() as u32).u64(8, key).u64(16, value as u64);
+        { attr.u64(24, flags) }.call(command).map(|_| ())
+    }
+
+    fn read(&self, command: i64, key: &[u8], flags: u64) -> Result<Vec<u8>, i32> {
+        let mut value = vec![0xee; self.value_size.max(8)];
+        self.element(command, key, value.as_mut_ptr(), flags)?;
+        value.truncate(self.value_size);
+        Ok(value)
+    }
+
+    pub fn lookup(&self, key: &[u8], flags: u64) -> Result<Vec<u8>, i32> {
+        self.read(MAP_LOOKUP, key, flags)
+    }
+
+    pub fn lookup_and_delete(&self, key: &[u8], flags: u64) -> Result<Vec<u8>, i32> {
+        self.read(MAP_LOOKUP_AND_DELETE, key, flags)
+    }
+
+    pub fn update(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), i32> {
+        self.element(MAP_UPDATE, key, value.as_ptr().cast_mut(), flags)
+    }
+
+    pub fn delete(&self, key: &[u8]) -> Result<(), i32> {
+        self.element(MAP_DELETE, key, std::ptr::null_mut(), 0)
+    }
+
+    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Vec<u8>, i32> {
+        let mut next = vec![0xee; self.key_size.max(8)];
+        let key = key.map_or(0, |key| key.as_ptr() as u64);
+        let attr = Attr::new().u32(0, self.fd() as u32).u64(8, key).u64(16, next.as_mut_ptr() as u64);
+        { attr }.call(MAP_NEXT_KEY)?;
+        next.truncate(self.key_size);
+        Ok(next)
+    }
+
+    pub fn freeze(&self) -> Result<(), i32> {
+        Attr::new().u32(0, self.fd() as u32).call(MAP_FREEZE).map(|_| ())
+    }
+}
+
+/// A raw tracepoint program, which the kernel runs on request.
+pub struct Program(OwnedFd);
+
+impl Program {
+    pub fn load(insns: &[[u8; 8]]) -> Program {
+        const RAW_TRACEPOINT: u32 = 17;
+        let mut log = vec![0_u8; 65536];
+        let attr = Attr::new().u32(0, RAW_TRACEPOINT).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
+        let attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(24, 1).u32(28, log.len() as u32);
+        match { attr.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD) {
+            Ok(fd) => Program(owned(fd)),
+            Err(errno) => panic!("errno {errno}: {}", String::from_utf8_lossy(&log)),
+        }
+    }
+
+    /// Runs it on a CPU with these arguments; gives its return value.
+    pub fn run(&self, cpu: u32, args: [u64; 3]) -> i32 {
+        const ON_CPU: u32 = 1;
+        let attr = Attr::new().u32(0, self.0.as_raw_fd() as u32).u32(40, size_of_val(&args) as u32);
+        let mut attr = attr.u64(48, args.as_ptr() as u64).u32(64, ON_CPU).u32(68, cpu);
+        attr.call(PROG_TEST_RUN).expect("the program runs");
+        (attr.0[0] >> 32) as i32
+    }
+}
+
+/// The consumer's side of a ring buffer of the kernel: its pages, mapped.
+pub struct Ring {
+    consumer: *mut u8,
+    data: *mut u8,
+    size: usize,
+}
+
+const PAGE: usize = 4096;
+
+impl KernelMap {
+    /// Maps a ring buffer of `size` bytes; the mapping lasts as long as the process.
+    pub fn ring(&self, size: usize) -> Ring {
+        let map = |len, protection, offset| {
+            // SAFETY: a fresh mapping, whose address the kernel chooses.
+            let at = unsafe {
+                libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, self.fd(), offset as libc::off_t)
+            };
+            assert_ne!(at, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+            at.cast::<u8>()
+        };
+        let consumer = map(PAGE, libc::PROT_READ | libc::PROT_WRITE, 0);
+        Ring { consumer, data: map(PAGE + 2 * size, libc::PROT_READ, PAGE), size }
+    }
+}
+
+impl Ring {
+    /// The next record that is not discarded.
+    pub fn next(&mut self) -> Option<Vec<u8>> {
+        // SAFETY: the mapped pages: the consumer's position, the producer's, and the data twice; no program runs now.
+        unsafe {
+            loop {
+                let position = self.consumer.cast::<u64>().read_volatile();
+                if position == self.data.cast::<u64>().read_volatile() {
+                    return None;
+                }
+                let record = self.data.add(PAGE + position as usize % self.size);
+                let word = record.cast::<u32>().read_volatile();
+                assert_eq!(word >> 31, 0, "nothing is left reserved");
+                let len = (word & !(3 << 30)) as usize;
+                self.consumer.cast::<u64>().write_volatile(position + (len as u64 + 8).next_multiple_of(8));
+                if word >> 30 == 0 {
+                    return Some(std::slice::from_raw_parts(record.add(8), len).to_vec());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Our maps against those of the running kernel. Skipped, with the reason, where bpf(2) is not there or not 6.18.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod create;
+mod kernel;
+#[path = "../map_support/mod.rs"]
+mod map_support;
+mod programs;
+mod user;
