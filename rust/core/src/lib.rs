@@ -5,6 +5,7 @@
 //! `errno fault isa btf clock memory` → `map program symbol` → `object helper` → `verifier` →
 //! `engine` → `axvisor event` → `recording kvm` → `bench`
 
+pub mod btf;
 pub mod errno;
 pub mod fault;
 pub mod isa;
@@ -14,5 +15,6 @@ pub mod map;
 pub mod program;
 
 pub mod helper;
+pub mod object;
 
 pub mod engine;
