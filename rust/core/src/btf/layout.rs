@@ -244,14 +244,11 @@ impl Walk<'_> {
     /// Bit offset and width of a member. Old compilers put a bit field's width into its integer type.
     fn bits(&self, member: &Member) -> Result<(u32, u32), BtfError> {
         if member.bitfield_size == 0
-            && let &BtfKind::Int { size, bits, bit_offset, .. } =
-                &self.btf.get(self.btf.resolve(member.type_id)?)?.kind
+            && let &BtfKind::Int { size, bits, bit_offset, .. } = &self.btf.get(self.btf.resolve(member.type_id)?)?.kind
             && u32::from(bits) != size * 8
         {
-            let at = member
-                .bit_offset
-                .checked_add(bit_offset.into())
-                .ok_or(BtfError::TooLarge { id: member.type_id })?;
+            let at =
+                member.bit_offset.checked_add(bit_offset.into()).ok_or(BtfError::TooLarge { id: member.type_id })?;
             return Ok((at, bits.into()));
         }
         Ok((member.bit_offset, member.bitfield_size.into()))

@@ -35,13 +35,7 @@ pub(super) fn header_len(data: &[u8], section: &'static str, expected: usize) ->
     }
     let len = Words(data).at(4) as usize;
     if len < expected || len > data.len() {
-        return Err(BtfError::Outside {
-            section,
-            part: "header",
-            start: 0,
-            end: len as u64,
-            found: data.len(),
-        });
+        return Err(BtfError::Outside { section, part: "header", start: 0, end: len as u64, found: data.len() });
     }
     Ok(len)
 }
