@@ -5,6 +5,7 @@
 //! `errno fault isa btf clock memory` → `map program symbol` → `object helper` → `verifier` →
 //! `engine` → `axvisor event` → `recording kvm` → `bench`
 
+pub mod btf;
 pub mod clock;
 pub mod errno;
 pub mod fault;
@@ -15,7 +16,10 @@ pub mod map;
 pub mod program;
 
 pub mod helper;
+pub mod object;
 
 pub mod engine;
 
 pub mod event;
+
+pub mod bench;
