@@ -11,6 +11,7 @@ pub mod errno;
 pub mod fault;
 pub mod isa;
 pub mod memory;
+mod nearest;
 
 pub mod map;
 pub mod program;

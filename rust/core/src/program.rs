@@ -27,6 +27,33 @@ pub enum ProgramType {
     Mem,
 }
 
+impl ProgramType {
+    /// Every type with its name: the prefix of its sections.
+    pub const ALL: [(ProgramType, &'static str); 9] = [
+        (ProgramType::Tracepoint, "tracepoint"),
+        (ProgramType::RawTracepoint, "raw_tracepoint"),
+        (ProgramType::Kprobe, "kprobe"),
+        (ProgramType::PerfEvent, "perf_event"),
+        (ProgramType::Syscall, "syscall"),
+        (ProgramType::Xdp, "xdp"),
+        (ProgramType::SocketFilter, "socket"),
+        (ProgramType::Axvisor, "axvisor"),
+        (ProgramType::Mem, "mem"),
+    ];
+
+    /// The name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ProgramType::ALL.iter().find(|(of, _)| *of == self).map_or("", |(_, name)| name)
+    }
+
+    /// The type of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<ProgramType> {
+        ProgramType::ALL.iter().find(|(_, of)| *of == name).map(|(of, _)| *of)
+    }
+}
+
 /// A source line of an instruction, from `.BTF.ext`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceLine {

@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The floors, lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["errno", "fault", "isa", "btf", "clock", "memory"],
+    &["errno", "fault", "isa", "btf", "clock", "memory", "nearest"],
     &["map", "program", "symbol"],
     &["object", "helper"],
     &["verifier"],

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::host::{COMM, EventHost};
 use super::{Bench, BenchError, Link, MAX_LINKS, Tracepoint};
 use crate::engine::{Input, Stack};
-use crate::event::{Record, Stamp, TRACE_CONTEXT_SIZE, Column, HEADER_SIZE};
+use crate::event::{Column, HEADER_SIZE, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
 
@@ -139,13 +139,7 @@ impl Bench {
         result
     }
 
-    fn run_link(
-        &self,
-        stack: &mut Stack,
-        link: Link,
-        stamp: &Stamp,
-        event: Record<'_>,
-    ) -> Result<(), BenchError> {
+    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: Record<'_>) -> Result<(), BenchError> {
         let Some(program) = self.programs.get(link.program) else { return Ok(()) };
         let Some(runnable) = program.runnable() else { return Ok(()) };
         let program_type = program.program_type();
@@ -167,8 +161,7 @@ impl Bench {
             }
             _ => (bytes.as_ptr() as u64, HEADER_SIZE, bytes.len(), false),
         };
-        let context =
-            Window { start: start + hidden as u64, len: (len - hidden) as u64, writable };
+        let context = Window { start: start + hidden as u64, len: (len - hidden) as u64, writable };
         let input = Input { args: [start, 0], context, extra: &[], host: &host, budget: self.options.budget };
         // SAFETY: the context is the record (read-only) or one of the two arrays above, which live to the end of this
         // function; nothing else refers to the arrays, and nobody writes to the record.
@@ -257,14 +250,14 @@ impl Bench {
     /// [`BenchError::AttachType`], [`BenchError::AlreadyAttached`], [`BenchError::TooManyPrograms`],
     /// [`BenchError::NoProgram`].
     pub fn attach(&self, tracepoint: &Tracepoint, program: usize, cookie: u64) -> Result<u64, BenchError> {
-        let bench_program =
-            self.programs.get(program).filter(|p| p.runnable().is_some()).ok_or(BenchError::NoProgram { index: program })?;
+        let bench_program = self
+            .programs
+            .get(program)
+            .filter(|p| p.runnable().is_some())
+            .ok_or(BenchError::NoProgram { index: program })?;
         let program_type = bench_program.program_type();
         let name = || bench_program.name().to_owned();
-        if !matches!(
-            program_type,
-            Some(ProgramType::Tracepoint | ProgramType::RawTracepoint | ProgramType::Axvisor)
-        ) {
+        if !matches!(program_type, Some(ProgramType::Tracepoint | ProgramType::RawTracepoint | ProgramType::Axvisor)) {
             return Err(BenchError::AttachType { program: name(), program_type });
         }
         let mut links = tracepoint.links.borrow_mut();

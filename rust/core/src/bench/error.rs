@@ -5,7 +5,7 @@ use crate::engine::{EngineError, ProgramFault};
 use crate::errno::Errno;
 use crate::event::EventError;
 use crate::map::MapError;
-use crate::object::LoadError;
+use crate::object::{LoadError, UnknownMapKind};
 use crate::program::ProgramType;
 
 /// Why a bench could not do something.
@@ -20,11 +20,22 @@ pub enum BenchError {
     /// A map that cannot be.
     #[error(transparent)]
     Map(#[from] MapError),
+    /// A kind of map that Linux does not number.
+    #[error(transparent)]
+    UnknownMapKind(#[from] UnknownMapKind),
+    /// Raw instructions that are not whole slots.
+    #[error("{program}: {bytes} bytes are no whole number of 8-byte instructions")]
+    CodeLength {
+        /// Program.
+        program: String,
+        /// Its length.
+        bytes: usize,
+    },
     /// An object that cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
     /// A program that the engine does not take.
-    #[error("{program}{}: {source}", if section.is_empty() { String::new() } else { format!(" (section {section})") })]
+    #[error("{program}: {source}{}", line.as_ref().map_or_else(String::new, |line| format!("\n  {line}")))]
     Engine {
         /// Program.
         program: String,

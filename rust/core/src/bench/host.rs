@@ -40,6 +40,10 @@ impl Host for EventHost<'_> {
         self.stamp.cpu
     }
 
+    fn cpus(&self) -> u32 {
+        self.bench.options.cpus
+    }
+
     fn random(&self) -> u32 {
         (self.bench.next_random() >> 32) as u32
     }

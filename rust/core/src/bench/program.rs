@@ -171,12 +171,7 @@ impl Bench {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
         let Stamp { time_ns, cpu, .. } = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu)?;
-        let host = EventHost {
-            bench: self,
-            stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM },
-            vm: how.vm,
-            cookie: 0,
-        };
+        let host = EventHost { bench: self, stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM }, vm: how.vm, cookie: 0 };
         let program_type = program.program_type();
         let start = context.as_mut_ptr() as u64;
         let hidden = match program_type {

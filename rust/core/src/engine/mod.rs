@@ -69,6 +69,21 @@ pub enum EngineError {
     },
 }
 
+impl EngineError {
+    /// Slot of the instruction that it is about.
+    #[must_use]
+    pub const fn insn(&self) -> Option<usize> {
+        match self {
+            EngineError::Empty { .. } => None,
+            EngineError::Decode { insn, .. }
+            | EngineError::Target { insn, .. }
+            | EngineError::Helper { insn, .. }
+            | EngineError::Map { insn, .. }
+            | EngineError::Unsupported { insn, .. } => Some(*insn),
+        }
+    }
+}
+
 /// A fault with its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
@@ -85,9 +100,8 @@ pub struct ProgramFault {
 
 impl ProgramFault {
     fn text(&self) -> String {
-        let place = self.line.as_ref().map_or_else(String::new, |l| {
-            format!("\n  {}:{}: {}", l.file, l.line, l.text.trim())
-        });
+        let place =
+            self.line.as_ref().map_or_else(String::new, |l| format!("\n  {}:{}: {}", l.file, l.line, l.text.trim()));
         format!("{}, instruction {}: {}{place}", self.program, self.insn, self.fault)
     }
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with a tracepoint's definition, with an event, or with a name.
 
 use super::field::FieldType;
-use super::nearest::hint;
+use crate::nearest::hint;
 
 /// An error of the event room.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::error::EventError;
-use super::nearest::nearest;
 use super::tracepoint::TracepointSpec;
+use crate::nearest::nearest;
 
 /// Where a tracepoint stands in its registry: in the order of definition, from 0, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

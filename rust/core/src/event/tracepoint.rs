@@ -7,7 +7,7 @@
 use super::context::ContextPlan;
 use super::error::EventError;
 use super::field::{Display, FieldSpec, FieldType, Form, Role, Scalar};
-use super::nearest::nearest;
+use crate::nearest::nearest;
 
 /// Bytes of the common header: where the first field may begin.
 pub const HEADER_SIZE: usize = 8;

@@ -145,9 +145,3 @@ impl<'r> Run<'r> {
 
 /// A helper: arguments r1 to r5 in, r0 out.
 pub type HelperFn = fn(&mut Run<'_>, [u64; 5]) -> Result<u64, Box<Fault>>;
-/// temp
-#[allow(missing_docs)]
-pub struct Helper { pub run: Option<HelperFn> }
-/// temp
-#[allow(missing_docs)]
-pub fn by_id(_: u32) -> Option<&'static Helper> { None }

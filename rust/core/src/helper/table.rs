@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::HelperFn;
 use super::rows::ROWS;
+use crate::nearest::{hint, nearest};
 use crate::program::ProgramType;
 
 /// A helper that Linux names, whether this bench offers it or not.
@@ -103,18 +104,6 @@ pub enum ReturnKind {
 pub struct ProgramTypes(u16);
 
 impl ProgramTypes {
-    const EVERY: [(ProgramType, &'static str); 9] = [
-        (ProgramType::Tracepoint, "tracepoint"),
-        (ProgramType::RawTracepoint, "raw_tracepoint"),
-        (ProgramType::Kprobe, "kprobe"),
-        (ProgramType::PerfEvent, "perf_event"),
-        (ProgramType::Syscall, "syscall"),
-        (ProgramType::Xdp, "xdp"),
-        (ProgramType::SocketFilter, "socket"),
-        (ProgramType::Axvisor, "axvisor"),
-        (ProgramType::Mem, "mem"),
-    ];
-
     /// The set of these types.
     #[must_use]
     pub const fn of(types: &[ProgramType]) -> ProgramTypes {
@@ -143,7 +132,8 @@ impl ProgramTypes {
 /// The types' `SEC` prefixes, separated by commas; a phrase for the empty set.
 impl fmt::Display for ProgramTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = Self::EVERY.iter().filter(|(t, _)| self.contains(*t)).map(|(_, name)| *name).collect();
+        let names: Vec<&str> =
+            ProgramType::ALL.iter().filter(|(t, _)| self.contains(*t)).map(|(_, name)| *name).collect();
         if names.is_empty() {
             f.write_str("no type of program that this bench runs")
         } else {
@@ -162,12 +152,12 @@ pub enum HelperError {
         id: u32,
     },
     /// No helper has this name.
-    #[error("no helper {name}; did you mean {nearest}?")]
+    #[error("no helper {name}{}", hint(nearest.as_ref()))]
     UnknownName {
         /// The name as given.
         name: String,
         /// The name that is most like it.
-        nearest: &'static str,
+        nearest: Option<String>,
     },
     /// The helper is not for this type of program.
     #[error(
@@ -237,8 +227,7 @@ pub fn by_id(id: u32) -> Option<&'static Helper> {
 /// [`HelperError::UnknownName`], with the nearest name.
 pub fn by_name(name: &str) -> Result<&'static Helper, HelperError> {
     ROWS.iter().find(|helper| helper.name == name).ok_or_else(|| {
-        let likeness = |helper: &&Helper| (strsim::jaro_winkler(helper.name, name) * 1e6) as u64;
-        let nearest = ROWS.iter().max_by_key(likeness).map_or("", |helper| helper.name);
+        let nearest = nearest(name, ROWS.iter().map(|helper| helper.name));
         HelperError::UnknownName { name: name.to_owned(), nearest }
     })
 }

@@ -56,14 +56,3 @@ impl Insn {
         [self.code, (self.dst & 15) | (self.src << 4), off[0], off[1], imm[0], imm[1], imm[2], imm[3]]
     }
 }
-
-/// temp
-pub mod decode {
-    /// t
-    pub type DecodeError = crate::errno::Errno;
-}
-/// temp
-pub mod opcode {
-    #![allow(missing_docs)]
-    pub mod atomic { pub const FETCH: i32 = 1; pub const ADD: i32 = 0; pub const OR: i32 = 0x40; pub const AND: i32 = 0x50; pub const XOR: i32 = 0xa0; pub const XCHG: i32 = 0xe1; pub const CMPXCHG: i32 = 0xf1; }
-}

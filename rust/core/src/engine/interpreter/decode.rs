@@ -55,8 +55,8 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     let mut index_of = vec![usize::MAX; program.insns.len()];
     let mut at = 0;
     while at < program.insns.len() {
-        let (op, width) = decode_lenient(&program.insns, at)
-            .map_err(|source| EngineError::Decode { insn: at, source })?;
+        let (op, width) =
+            decode_lenient(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
         index_of[at] = slots.len();
         slots.push(at);
         instructions.push(op);
@@ -88,7 +88,12 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     ops.push(ready(Draft::new(h::off_the_end, Reg::R0, Reg::R0, 0, 0)));
     fuse(&instructions, &mut ops);
     let counters = Counters::new(slots.len());
-    Ok(Code { ops, slots, index_of, helpers: decoder.helpers, flow,
+    Ok(Code {
+        ops,
+        slots,
+        index_of,
+        helpers: decoder.helpers,
+        flow,
         stack_use: stack_use(&instructions),
         counters,
         program_type: program.program_type,
@@ -102,10 +107,7 @@ fn ready(draft: Draft) -> Ready {
 }
 
 const fn is_jump(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Jump { .. } | Op::MayGoto { .. } | Op::Ja { .. } | Op::JaLong { .. } | Op::CallLocal { .. }
-    )
+    matches!(op, Op::Jump { .. } | Op::MayGoto { .. } | Op::Ja { .. } | Op::JaLong { .. } | Op::CallLocal { .. })
 }
 
 /// Index of the instruction that one at slot `insn` leads to.
@@ -141,12 +143,8 @@ impl Decoder<'_> {
             Op::Neg { width: Width::W32, dst } => Draft::new(h::alu32_imm::<h::Neg>, dst, zero, 0, 0),
             Op::MovSx { width, from, dst, src } => Draft::new(sign_extension(width, from), dst, src, 0, 0),
             Op::Swap { order, size, dst } => Draft::new(swap(order, size), dst, dst, 0, 0),
-            Op::LoadImm64 { dst, value } => {
-                Draft::new(h::load_imm64, dst, zero, 0, self.imm64(insn, value, target)?)
-            }
-            Op::Load { size, signed, dst, base, offset } => {
-                Draft::new(load(size, signed), dst, base, offset, 0)
-            }
+            Op::LoadImm64 { dst, value } => Draft::new(h::load_imm64, dst, zero, 0, self.imm64(insn, value, target)?),
+            Op::Load { size, signed, dst, base, offset } => Draft::new(load(size, signed), dst, base, offset, 0),
             Op::LoadAcquire { size, dst, base, offset } => Draft::new(load_acquire(size), dst, base, offset, 0),
             Op::Store { size, base, offset, src } => {
                 let (imm, reg) = store(size);
@@ -168,9 +166,7 @@ impl Decoder<'_> {
                 Draft::with(src, imm, reg, dst, 0)
             }
             Op::MayGoto { .. } => Draft::new(h::may_goto, zero, zero, 0, 0),
-            Op::CallHelper { id } if id >= CUSTOM_HELPERS => {
-                Draft::new(h::call_custom, zero, zero, 0, u64::from(id))
-            }
+            Op::CallHelper { id } if id >= CUSTOM_HELPERS => Draft::new(h::call_custom, zero, zero, 0, u64::from(id)),
             Op::CallHelper { id } => {
                 self.helpers.push(self.helper(insn, id)?);
                 Draft::new(h::call_helper, zero, zero, 0, (self.helpers.len() - 1) as u64)
@@ -220,7 +216,9 @@ impl Decoder<'_> {
                 let slot = self.slot_of_function(insn, value, target)?;
                 Ok(FUNCTIONS + slot as u64)
             }
-            Imm64::BtfId { id, .. } => Err(unsupported(insn, format!("the address of the kernel variable of BTF id {id}"))),
+            Imm64::BtfId { id, .. } => {
+                Err(unsupported(insn, format!("the address of the kernel variable of BTF id {id}")))
+            }
             Imm64::MapIndex(_) | Imm64::MapIndexValue { .. } => {
                 Err(unsupported(insn, "a map given by index into a loader's table, which is gone by now"))
             }

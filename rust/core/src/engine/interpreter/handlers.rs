@@ -356,13 +356,7 @@ pub(super) unsafe fn load<V: Value, const ACQUIRE: bool>(
 }
 
 #[inline(always)]
-unsafe fn store<V: Value>(
-    pc: *const Op,
-    m: *mut Machine<'_>,
-    mem: *mut Memory<'_>,
-    n: i64,
-    value: u64,
-) -> *const Op {
+unsafe fn store<V: Value>(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64, value: u64) -> *const Op {
     // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
     let (op, r) = unsafe { (&*pc, Registers(&raw mut (*m).r)) };
     let address = r.get(op.dst).wrapping_add(op.off as i64 as u64);

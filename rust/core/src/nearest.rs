@@ -10,7 +10,7 @@ const LONGEST: usize = 128;
 const NEAR: f64 = 0.5;
 
 /// The name among `names` that looks most like `wanted`, if one does.
-pub(super) fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
+pub(crate) fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
     if wanted.len() > LONGEST {
         return None;
     }
@@ -23,6 +23,6 @@ pub(super) fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) ->
 }
 
 /// `; did you mean …?`, or nothing.
-pub(super) fn hint(nearest: Option<&String>) -> String {
+pub(crate) fn hint(nearest: Option<&String>) -> String {
     nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
