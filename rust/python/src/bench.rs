@@ -50,7 +50,7 @@ impl Shared {
     }
 
     fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.closed.load(Relaxed) { Err(exception(py, "BenchClosed", (), &[])) } else { Ok(()) }
+        if self.closed.load(Relaxed) { Err(exception(py, "BenchClosed", ("the bench is closed",), &[])) } else { Ok(()) }
     }
 }
 
@@ -212,7 +212,11 @@ impl Bench {
         flags: u32,
         extra: u64,
     ) -> PyResult<Map> {
-        let kind = MapKind::from_name(kind).map_err(Error::from)?;
+        let kind = MapKind::from_name(kind).ok_or_else(|| {
+            let known: Vec<&str> = MapKind::ALL.iter().map(|kind| kind.name()).collect();
+            let message = format!("no kind of map is called {kind:?}; the kinds are {}", known.join(", "));
+            crate::error::map_error(py, axebpf_core::errno::Errno::EINVAL, &name, &message)
+        })?;
         let spec = MapSpec { name, kind, key_size, value_size, max_entries, flags, extra };
         let bench = self.shared.enter(py)?;
         let index = bench.create_map(spec).map_err(Error::from)?;
@@ -224,12 +228,13 @@ impl Bench {
         &self,
         py: Python<'_>,
         object: &Object,
-        rodata: Vec<(String, Vec<u8>)>,
+        globals: Vec<(String, Vec<u8>)>,
         max_entries: Vec<(String, u32)>,
         types: Vec<(String, String)>,
+        only: Option<Vec<String>>,
     ) -> PyResult<(Vec<Program>, Vec<Map>)> {
         let bench = self.shared.enter(py)?;
-        let options = LoadOptions { rodata, max_entries, types };
+        let options = LoadOptions { globals, max_entries, types, only };
         let loaded = bench.load(&object.0, &options).map_err(Error::from)?;
         let programs = loaded.programs.iter().map(|&index| Program::of(&bench, &self.shared, index));
         let maps = loaded.maps.iter().map(|&index| Map::of(&bench, &self.shared, index));

@@ -3,7 +3,7 @@
 //!
 //! Their contents are copied while the GIL is held, so that no other thread can change them while events are fired.
 
-use axebpf_core::event::Column;
+use axebpf_core::event::{Column, Value};
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
@@ -44,7 +44,7 @@ impl Columns {
 
     pub(crate) fn as_core(&self) -> Vec<Column<'_>> {
         let column = |owned| match owned {
-            &Owned::Scalar(value) => Column::Scalar(value),
+            &Owned::Scalar(value) => Column::Same(Value::Int(value)),
             Owned::U8(v) => Column::U8(v),
             Owned::U16(v) => Column::U16(v),
             Owned::U32(v) => Column::U32(v),

@@ -65,6 +65,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::Clock(_) => exception(py, "ClockError", (message,), &[]),
         BenchError::Event(error) => event(py, error),
         BenchError::Map(error) => exception(py, "MapError", (error.errno().0, message), &[]),
+        BenchError::UnknownMapKind(_) => exception(py, "MapError", (Errno::EINVAL.0, message), &[]),
         BenchError::Load(error) => load(py, error),
         BenchError::Fault(fault) => program_fault(py, fault),
         BenchError::Errno(errno) => exception(py, "MapError", (errno.0, errno.text()), &[]),
@@ -72,7 +73,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::Engine { section, .. } => {
             exception(py, "LoadError", (message,), &[("section", text(py, section))])
         }
-        BenchError::MissingMap { .. } | BenchError::WrongSize { .. } => exception(py, "LoadError", (message,), &[]),
+        BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::NoSuch { object, .. } => exception(py, "LoadError", (message,), &[("file", text(py, object))]),
         BenchError::Attached { .. }
         | BenchError::AttachType { .. }

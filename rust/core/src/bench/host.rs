@@ -14,9 +14,6 @@ pub trait CustomHelpers: Send {
     /// # Errors
     /// [`Fault::Helper`] where there is none, [`Fault::Foreign`] where it failed.
     fn call(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>>;
-
-    /// Whether there is a helper of this id.
-    fn has(&self, id: u32) -> bool;
 }
 
 /// The comm that AxVisor shows for everything that happens in the hypervisor.
