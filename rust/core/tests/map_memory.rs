@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use axebpf_core::errno::Errno;
 use axebpf_core::map::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Map, MapKind};
-use axebpf_core::memory::{Bytes, Window};
+use axebpf_core::memory::{Arena, Bytes, Window};
 use map_support::{get, map};
 
 fn address(value: Option<NonNull<u8>>) -> u64 {
@@ -68,6 +68,18 @@ fn a_window_is_one_value_without_key_and_padding() {
 }
 
 #[test]
+fn an_arena_is_zero_and_begins_on_a_cache_line() {
+    for len in [0, 1, 63, 4096, 1 << 20] {
+        let arena = Arena::new(len).expect("memory");
+        assert_eq!((arena.address() % 64, arena.len()), (0, len.max(1)));
+        assert_eq!(arena.offset_of(arena.address() + arena.len() as u64), None);
+        // SAFETY: the bytes of the arena, which nobody writes.
+        let bytes = unsafe { std::slice::from_raw_parts(arena.as_ptr(), arena.len()) };
+        assert!(bytes.iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
 fn read_only_for_programs() {
     let array = map(MapKind::Array, 4, 8, 1, BPF_F_RDONLY_PROG);
     let value = address(array.lookup(0, Bytes::from(&[0; 4][..])));
@@ -122,7 +134,9 @@ fn a_pointer_stays_valid_and_a_deleted_value_is_reused_first() {
             put(hash.as_ref(), &n.to_le_bytes());
         }
         assert_eq!(address(hash.lookup(0, Bytes::from(&1_u64.to_le_bytes()[..]))), first, "nothing moves");
-        hash.delete(Bytes::from(&2_u64.to_le_bytes()[..])).expect("it exists");
+        for n in [5, 2_u64] {
+            hash.delete(Bytes::from(&n.to_le_bytes()[..])).expect("it exists");
+        }
         assert_eq!(hash.window(held), Some(Window { start: held, len: 8, writable: true }));
         assert_eq!(put(hash.as_ref(), &77_777_u64.to_le_bytes()), held, "as on Linux");
     }
