@@ -314,7 +314,8 @@ impl<'r> Memory<'r> {
     /// Makes another stretch of memory accessible, such as the packet of an `xdp` context.
     ///
     /// # Safety
-    /// As for the context in [`Memory::new`].
+    /// As for the context in [`Memory::new`], or until [`Memory::disallow`] takes it back; then no [`Bytes`] or
+    /// [`BytesMut`] of it may be used any longer.
     pub unsafe fn allow(&mut self, window: Window) {
         self.extra.push(window);
     }
