@@ -233,11 +233,29 @@ pub(crate) fn helpers() -> Vec<(u32, String, Option<String>, bool, Vec<String>)>
     helper::all().iter().map(row).collect()
 }
 
-/// What a helper of the user's takes: `(bits, signed)` for a number, `(-1, index of its size, writable)` for memory.
+/// What a helper of the user's takes: a number of so many bits, or memory, whose size is another argument.
 #[derive(FromPyObject)]
 enum Parameter {
-    Memory(i32, usize, bool),
-    Number(u32, bool),
+    #[pyo3(transparent)]
+    Number(Number),
+    #[pyo3(transparent)]
+    Memory(Area),
+}
+
+/// `{"bits": …, "signed": …}`
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Number {
+    bits: u32,
+    signed: bool,
+}
+
+/// `{"size": index of the argument, "writable": …}`
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Area {
+    size: usize,
+    writable: bool,
 }
 
 /// Calls a helper of the user's: `entry` is the function with its parameters and the type of its result.
@@ -254,7 +272,7 @@ pub(crate) fn call_helper(
     let mut written = Vec::new();
     for (parameter, &register) in parameters.iter().zip(&registers) {
         match *parameter {
-            Parameter::Number(bits, signed) => {
+            Parameter::Number(Number { bits, signed }) => {
                 let shift = 64 - bits.clamp(1, 64);
                 if signed {
                     args.push((((register << shift) as i64) >> shift).into_pyobject(py)?.into_any());
@@ -262,7 +280,7 @@ pub(crate) fn call_helper(
                     args.push(((register << shift) >> shift).into_pyobject(py)?.into_any());
                 }
             }
-            Parameter::Memory(_, size, writable) => {
+            Parameter::Memory(Area { size, writable }) => {
                 let len = usize::try_from(registers.get(size).copied().unwrap_or(0) & u64::from(u32::MAX));
                 let bytes = match memory.bytes(register, len.unwrap_or(0)) {
                     Ok(bytes) => bytes.to_vec(),
