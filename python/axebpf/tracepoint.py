@@ -435,6 +435,8 @@ def _resolve(cls: type[Tracepoint], name: str, annotation: object) -> FieldType 
     if isinstance(annotation, str):  # from __future__ import annotations
         try:
             annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(_MARKERS))
+        except DeclarationError as error:  # the length of an array
+            raise DeclarationError(f"{cls.event_name}: {name}: {error}") from None
         except (NameError, AttributeError, SyntaxError, TypeError):
             # A type that was imported inside a function: its last name says which.
             annotation = _by_last_name(str(annotation))
@@ -470,7 +472,7 @@ def _check_name(cls: type[Tracepoint], name: str) -> None:
         near = name.removeprefix("common_") or "field"
         raise DeclarationError(f"{cls.event_name}: {name}: common_* are the header's fields; did you mean {near}?")
     if not _FIELD_NAME.match(name) or _C_KEYWORDS.match(name):
-        near = f"{name.strip('_')}_value"
+        near = re.sub(r"[^A-Za-z0-9_]", "", name.strip("_")) + "_value"
         raise DeclarationError(f"{cls.event_name}: {name} cannot be the name of a field in C; did you mean {near}?")
 
 
