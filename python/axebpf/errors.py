@@ -22,6 +22,7 @@ __all__ = [
     "AttachError",
     "AxebpfError",
     "BenchClosed",
+    "ClockError",
     "DeclarationError",
     "FieldError",
     "HelperError",
@@ -273,6 +274,14 @@ class BenchClosed(AxebpfError):
 
     def __init__(self, message: str = "the bench is closed") -> None:
         super().__init__(message)
+
+
+class ClockError(AxebpfError, ValueError):
+    """A clock or CPU that cannot be: CPU 9 of 4, a real clock to be set; also a `ValueError`.
+
+    >>> print(ClockError("there is no CPU 9: this bench has CPUs 0 to 3"))
+    there is no CPU 9: this bench has CPUs 0 to 3
+    """
 
 
 class HelperError(AxebpfError):

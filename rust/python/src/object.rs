@@ -56,6 +56,21 @@ impl Object {
         Ok(out)
     }
 
+    /// The layout of a structure, union or typedef of a name.
+    fn layout<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyTuple>> {
+        let named = self.0.btf.as_deref().and_then(|btf| {
+            let named = |id| btf.name(id).is_ok_and(|of| of == name);
+            btf.types().map(|(id, _)| id).filter(|id| named(*id)).find_map(|id| btf.layout(id).ok())
+        });
+        match named {
+            Some(found) => layout(py, &found),
+            None => {
+                let message = format!("{} has no type {name}", self.0.file);
+                Err(crate::error::exception(py, "NotFound", (message,), &[]))
+            }
+        }
+    }
+
     /// A dictionary a global variable.
     #[getter]
     fn globals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

@@ -204,7 +204,9 @@ fn disassembly(insns: &[Insn], maps: &[String]) -> String {
 /// Instructions, 8 bytes each, of assembler text in the kernel's notation.
 #[pyfunction]
 pub(crate) fn assemble<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyBytes>> {
-    let insns = isa::assemble(text).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let helper = |name: &str| helper::by_name(name).ok().map(|helper| helper.id);
+    let symbols = isa::asm::Symbols { helper: &helper, map: &|_| None };
+    let insns = isa::assemble_with(text, &symbols).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let code: Vec<u8> = insns.iter().flat_map(|insn| insn.to_bytes()).collect();
     Ok(PyBytes::new(py, &code))
 }
