@@ -10,13 +10,14 @@ use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::Fault;
 use axebpf_core::map::{MapKind, MapSpec};
 use axebpf_core::memory::Memory;
-use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
+use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::columns::{Columns, Numbers};
 use crate::error::{Error, exception};
+use crate::fire::Plan;
 use crate::map::Map;
 use crate::object::Object;
 use crate::program::Program;
@@ -320,14 +321,34 @@ pub(crate) struct Tracepoint {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slot: Slot,
     pub(crate) spec: Arc<event::TracepointSpec>,
-    /// Names of the fields as interned strings, in order: what keyword names are compared with.
-    pub(crate) names: Vec<Py<pyo3::types::PyString>>,
+    /// How the last calls of `fire` named their arguments.
+    plans: Mutex<Vec<Arc<Plan>>>,
 }
+
+/// Plans that are kept: call sites that alternate.
+const PLANS: usize = 8;
 
 impl Tracepoint {
     fn new(py: Python<'_>, shared: &Arc<Shared>, slot: Slot, spec: &TracepointSpec) -> PyResult<Py<Tracepoint>> {
-        let names = spec.0.fields().iter().map(|f| pyo3::types::PyString::intern(py, &f.name).unbind()).collect();
-        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), names })
+        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), plans: Mutex::default() })
+    }
+
+    /// The plan that fits, or a new one.
+    pub(crate) fn plan(
+        &self,
+        fits: impl Fn(&Plan) -> bool,
+        make: impl FnOnce() -> PyResult<Plan>,
+    ) -> PyResult<Arc<Plan>> {
+        if let Some(plan) = self.plans.lock().iter().find(|plan| fits(plan)) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(make()?);
+        let mut plans = self.plans.lock();
+        if plans.len() >= PLANS {
+            plans.remove(0);
+        }
+        plans.push(plan.clone());
+        Ok(plan)
     }
 
     /// One event, already encoded.
