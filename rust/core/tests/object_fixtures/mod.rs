@@ -20,6 +20,14 @@ pub fn scratch(name: &str) -> PathBuf {
     directory.join(format!("{}-{name}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
+/// Major version of a compiler.
+pub fn version(clang: &str) -> u32 {
+    let output = Command::new(clang).arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = text.split_once("version ").unwrap().1.split('.').next().unwrap();
+    number.parse().unwrap()
+}
+
 pub fn installed(tool: &str) -> bool {
     Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success())
 }
@@ -35,8 +43,7 @@ pub fn clangs() -> Vec<&'static str> {
 
 /// The newest installed compiler.
 pub fn clang() -> Option<&'static str> {
-    let found = clangs();
-    found.iter().find(|clang| **clang == "clang-19").or(found.first()).copied()
+    clangs().into_iter().max_by_key(|clang| version(clang))
 }
 
 /// Compiles a source file of `object_sources`, or any other; panics with the compiler's words where it fails.
