@@ -57,7 +57,8 @@ class Codec(ABC):
         """The NumPy dtype, of the same size and offsets."""
         import numpy as np
 
-        return np.dtype(self.numpy)
+        made: np.dtype[Any] = np.dtype(self.numpy)
+        return made
 
 
 class _Int(Codec):
@@ -124,7 +125,7 @@ class _Enum(_Int):
     def decode(self, data: bytes | memoryview) -> int:
         number = super().decode(data)
         try:
-            return self.members(number) if self.members is not None else number  # type: ignore[no-any-return]
+            return int(number) if self.members is None else self.members(number)
         except ValueError:
             return number
 
@@ -220,6 +221,11 @@ class _Bits(Codec):
         return None
 
 
+def _named_tuple(name: str, members: list[str]) -> Any:
+    make: Any = namedtuple  # the members are known at run time only
+    return make(name, members, rename=True)
+
+
 class _Struct(Codec):
     def __init__(self, kind: str, size: int, name: str, members: Iterable[tuple[str, int, int, Layout]]) -> None:
         self.size, self.name, self.is_union = size, f"{kind} {name}" if name else kind, kind == "union"
@@ -232,9 +238,7 @@ class _Struct(Codec):
                 codec = codec_of(layout)
             self.members.append((member, bit_offset // 8, codec))
         tag = re.sub(r"\W", "_", name) or kind
-        self.tuple: Any = namedtuple(  # type: ignore[misc]
-            tag if tag.isidentifier() else kind, [member for member, _, _ in self.members], rename=True
-        )
+        self.tuple = _named_tuple(tag if tag.isidentifier() else kind, [member for member, _, _ in self.members])
 
     def decode(self, data: bytes | memoryview) -> Any:
         return self.tuple(

@@ -1,8 +1,8 @@
 """Maps as Python sees them: mappings, queues and rings, typed by the object's BTF.
 
-What a map is called on Linux decides its class: `HashMap` and `ArrayMap` are mappings, `QueueMap` is a queue or a stack,
-`RingBuffer` gives its records one by one. `Map` has what all share, among it the raw operations of bpf(2), which take
-and give bytes and raise `MapError` with Linux's errno.
+What a map is called on Linux decides its class: `HashMap` and `ArrayMap` are mappings, `QueueMap` is a queue or a
+stack, `RingBuffer` gives its records one by one. `Map` has what all share, among it the raw operations of bpf(2), which
+take and give bytes and raise `MapError` with Linux's errno.
 """
 
 from __future__ import annotations
@@ -149,9 +149,7 @@ class Map:
             return bytes(value)
         values = list(value)
         if len(values) != self._cpus:
-            raise MapError(
-                _EINVAL, f"this bench has {self._cpus} CPUs, got values for {len(values)}", map=self.name
-            )
+            raise MapError(_EINVAL, f"this bench has {self._cpus} CPUs, got values for {len(values)}", map=self.name)
         return b"".join(self._encoded("value", self.value_type, item).ljust(stride, b"\0") for item in values)
 
     def _encoded(self, what: str, codec: Codec, value: Any) -> bytes:
@@ -181,7 +179,7 @@ class _Keyed(Map, MutableMapping[Any, Any]):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Creates or replaces an entry; of a per-CPU map, with one value a CPU."""
-        self.update(self._encoded("key", self.key_type, key), self._encode_value(value))
+        super().update(self._encoded("key", self.key_type, key), self._encode_value(value))
 
     def __delitem__(self, key: Any) -> None:
         """Deletes an entry. Raises KeyNotFound where there is none, MapError for arrays."""
@@ -206,9 +204,16 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         """Values, as they are when the walk begins."""
         return [self._decode_value(value) for _, value in self._entries()]
 
-    def pop(self, key: Any = None, *default: Any) -> Any:  # type: ignore[override]
+    def pop(self, key: Any = None, *default: Any) -> Any:
         """As of any mapping: removes a key and gives its value."""
         return MutableMapping.pop(self, key, *default)
+
+    def update(self, *args: Any, **entries: Any) -> None:
+        """As of any mapping, `update({(1, 0): 5})`; or `update(key, value, flags)` as of `Map`, with bytes."""
+        if len(args) >= 2:
+            super().update(*args, **entries)
+        else:
+            MutableMapping.update(self, *args, **entries)
 
     def to_dict(self) -> dict[Any, Any]:
         """A copy as a plain dictionary."""
@@ -254,9 +259,9 @@ class ArrayMap(_Keyed):
 
     def clear(self) -> None:
         """Sets every value to zero."""
-        zero = bytes(len(self._native.lookup(bytes(4)) or b""))
+        zero = bytes(len(self.lookup(bytes(4)) or b""))
         for index in range(self.max_entries):
-            self.update(index.to_bytes(4, "little"), zero)
+            self.update(index.to_bytes(4, "little"), zero, BPF_ANY)
 
 
 class QueueMap(Map):
@@ -338,7 +343,9 @@ class MapTable(Mapping[str, Any]):
         if len(found) == 1:
             return found[0]
         if found:
-            raise NotFound(f"{len(found)} objects of {self._where} have a map {name}; ask the object: progs.maps[{name!r}]")
+            raise NotFound(
+                f"{len(found)} objects of {self._where} have a map {name}; ask the object: progs.maps[{name!r}]"
+            )
         raise NotFound(f"{self._where} has no map {name}{did_you_mean(name, self._maps)}")
 
     def __iter__(self) -> Iterator[str]:
