@@ -225,7 +225,7 @@ class Bench:
             self.maps.add(wrapped)
         loaded = [Program(self, program) for program in programs]
         self._programs.extend(loaded)
-        return LoadedObject(self, native, loaded, table)
+        return LoadedObject(native, loaded, table)
 
     def load_bytes(
         self,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from axebpf.bench.program import Link, Program
 from axebpf.btf import Codec, codec_of
 from axebpf.errors import NotFound, did_you_mean
 from axebpf.maps import Map, MapTable
 
 if TYPE_CHECKING:
     from axebpf import _native
-    from axebpf.bench.program import Link, Program
 
 __all__ = ["Globals", "LoadedObject"]
 
@@ -57,8 +57,7 @@ class Globals(Mapping[str, Any]):
 class LoadedObject(Mapping[str, Program]):
     """What `Bench.load` made of an object: programs by name, `maps`, `globals`."""
 
-    def __init__(self, bench: Bench, native: _native.Object, programs: list[Program], maps: MapTable) -> None:
-        self._bench = bench
+    def __init__(self, native: _native.Object, programs: list[Program], maps: MapTable) -> None:
         self._native = native
         self._programs = {program.name: program for program in programs}
         self.maps = maps
