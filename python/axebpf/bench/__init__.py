@@ -133,7 +133,7 @@ class Bench:
     # Tracepoints
 
     def define(self, declared: Declared) -> TracepointHandle:
-        """Adds a tracepoint of one's own, equal to the built-in ones. Raises DeclarationError for a taken name or id."""
+        """Adds a tracepoint of one's own, equal to the built-in ones. Raises DeclarationError for a taken one."""
         spec = _native.TracepointSpec(declared.event_name, declared.id, declared.declaration())
         native = self._native.define(spec)
         handle = TracepointHandle(self, native, spec, declared)

@@ -159,7 +159,7 @@ class TracepointHandle:
     def on(self, function: Callable[[Event], object]) -> Listener:
         """Calls a Python function with each event, after the programs.
 
-        Its exceptions end the batch and come out of `fire`. Usable as a decorator; the returned `Listener` has `remove()`.
+        Its exceptions end the batch and come out of `fire`. Usable as a decorator; `Listener` has `remove()`.
         """
         layout, name = self._spec, self.name
 
