@@ -297,11 +297,13 @@ impl<'r> Memory<'r> {
     /// # Safety
     /// `stack` (of `FRAMES * FRAME` bytes) and `context` must be valid memory for the whole of `'r`, writable
     /// where they say so, and nobody may hold Rust references into them while the run lasts.
+    #[inline]
     #[must_use]
     pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
         Memory {
             stack: Cached::new(stack.start, FRAME),
-            read: Cached::NONE,
+            // A program mostly begins with its context.
+            read: Cached::new(context.start, context.len),
             write: Cached::NONE,
             frames: stack,
             context,

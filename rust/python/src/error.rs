@@ -1,6 +1,7 @@
 //! Errors of the core to the exceptions of `axebpf.errors`.
 
 use axebpf_core::bench::BenchError;
+use axebpf_core::clock::ClockError;
 use axebpf_core::engine::ProgramFault;
 use axebpf_core::errno::Errno;
 use axebpf_core::event::EventError;
@@ -13,9 +14,21 @@ use pyo3::types::{PyDict, PyTuple};
 /// An error on its way to Python.
 pub(crate) struct Error(pub(crate) BenchError);
 
-impl<E: Into<BenchError>> From<E> for Error {
-    fn from(error: E) -> Error {
-        Error(error.into())
+macro_rules! from_core {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Error {
+            fn from(error: $type) -> Error {
+                Error(error.into())
+            }
+        }
+    )*};
+}
+
+from_core!(BenchError, EventError, LoadError, ClockError);
+
+impl From<Box<BenchError>> for Error {
+    fn from(error: Box<BenchError>) -> Error {
+        Error(*error)
     }
 }
 

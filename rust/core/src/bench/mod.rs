@@ -141,7 +141,8 @@ pub struct Bench {
     trace: RefCell<TraceRing>,
     cpus: Vec<Cpu>,
     /// Stacks not in use.
-    stacks: RefCell<Vec<Stack>>,
+    #[expect(clippy::vec_box, reason = "a pointer is moved at each event, not a stack")]
+    stacks: RefCell<Vec<Box<Stack>>>,
     /// Events on their way, nested ones included.
     dispatching: Cell<u32>,
     /// Instructions executed by programs so far.
@@ -307,14 +308,19 @@ impl Bench {
     }
 
     /// A stack to run on.
-    fn take_stack(&self) -> Result<Stack, BenchError> {
-        match self.stacks.borrow_mut().pop() {
-            Some(stack) => Ok(stack),
-            None => Ok(Stack::new(mix(!self.options.seed))?),
-        }
+    #[inline]
+    fn take_stack(&self) -> Result<Box<Stack>, Box<BenchError>> {
+        let free = self.stacks.borrow_mut().pop();
+        free.map_or_else(|| self.new_stack(), Ok)
     }
 
-    fn give_back(&self, stack: Stack) {
+    #[cold]
+    fn new_stack(&self) -> Result<Box<Stack>, Box<BenchError>> {
+        Ok(Box::new(Stack::new(mix(!self.options.seed)).map_err(BenchError::from)?))
+    }
+
+    #[inline]
+    fn give_back(&self, stack: Box<Stack>) {
         self.stacks.borrow_mut().push(stack);
     }
 }

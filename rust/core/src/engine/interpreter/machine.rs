@@ -129,23 +129,25 @@ pub(super) fn execute<'r>(
     let mut pc = unsafe { base.add(entry) };
     let machine: *mut Machine<'r> = &raw mut machine;
     loop {
-        // SAFETY: `machine` was made above and `run` is the caller's; handlers use them only while they run, and no
-        // reference to either is held across a call of one.
-        let (run, registers) = unsafe { (&mut *(*machine).run, (*machine).r) };
-        // SAFETY: handlers return pointers to ops only.
-        let index = usize::try_from(unsafe { pc.offset_from(base) }).unwrap_or(0);
-        let mut chain = CHAIN.min(run.left);
-        let mut refused = (chain <= 0).then(|| Box::new(Fault::Budget { limit: active.budget }));
-        if let Some(observer) = observer.as_deref_mut() {
-            chain = chain.min(1);
-            let slot = code.slots.get(index).copied();
-            if let (None, Some(slot)) = (&refused, slot) {
-                refused = observer.before(slot, &registers, run.depth).err();
-            }
+        // SAFETY: `machine` was made above and `run` is the caller's; no handler is running.
+        let left = unsafe { (*(*machine).run).left };
+        let mut chain = CHAIN.min(left);
+        if chain <= 0 {
+            let fault = Box::new(Fault::Budget { limit: active.budget });
+            // SAFETY: as above; handlers return pointers to ops only.
+            return Err(unsafe { unwind(machine, code, pc, fault) });
         }
-        if let Some(fault) = refused {
-            // SAFETY: as above.
-            return Err(unsafe { unwind(machine, code, index, fault) });
+        if let Some(observer) = observer.as_deref_mut() {
+            chain = 1;
+            // SAFETY: as above; handlers return pointers to ops only.
+            let (registers, depth, index) =
+                unsafe { ((*machine).r, (*(*machine).run).depth, pc.offset_from(base).unsigned_abs()) };
+            // Behind the last instruction there is no slot.
+            let seen = code.slots.get(index).map_or(Ok(()), |&slot| observer.before(slot, &registers, depth));
+            if let Err(fault) = seen {
+                // SAFETY: as above.
+                return Err(unsafe { unwind(machine, code, pc, fault) });
+            }
         }
         // SAFETY: `pc` points to an op; machine and memory are those of this run and unreferenced during the call.
         unsafe {
@@ -159,22 +161,21 @@ pub(super) fn execute<'r>(
             State::Running => {}
             // SAFETY: as above.
             State::Exited => return Ok(unsafe { (*machine).r[0] }),
-            State::Stopped(fault) => {
-                // SAFETY: handlers return pointers to ops only.
-                let index = usize::try_from(unsafe { pc.offset_from(base) }).unwrap_or(0);
-                // SAFETY: as above.
-                return Err(unsafe { unwind(machine, code, index, fault) });
-            }
+            // SAFETY: as above; handlers return pointers to ops only.
+            State::Stopped(fault) => return Err(unsafe { unwind(machine, code, pc, fault) }),
         }
     }
 }
 
-/// Notes for the profile that the op `index`, and the call in each frame below it, did not go on.
+/// Notes for the profile that the op at `pc`, and the call in each frame below it, did not go on.
 ///
 /// # Safety
-/// `machine` must be valid and nothing else refer to it or its run.
+/// `machine` must be valid and nothing else refer to it or its run; `pc` must point to an op of `code`.
 #[cold]
-unsafe fn unwind(machine: *mut Machine<'_>, code: &Code, index: usize, fault: Box<Fault>) -> Stop {
+unsafe fn unwind(machine: *mut Machine<'_>, code: &Code, pc: *const Op, fault: Box<Fault>) -> Stop {
+    let base = code.ops.as_ptr();
+    // SAFETY: the caller's promise.
+    let index = unsafe { pc.offset_from(base) }.unsigned_abs();
     code.counters.stop(index);
     // SAFETY: the caller's promise.
     let machine = unsafe { &mut *machine };
@@ -185,8 +186,7 @@ unsafe fn unwind(machine: *mut Machine<'_>, code: &Code, index: usize, fault: Bo
         // SAFETY: the call that made this frame has written the entry.
         let caller = unsafe { machine.callers[run.depth - 1].assume_init() };
         // SAFETY: `call` points to an op of this code.
-        let at = unsafe { caller.call.offset_from(code.ops.as_ptr()) };
-        code.counters.stop(usize::try_from(at).unwrap_or(0));
+        code.counters.stop(unsafe { caller.call.offset_from(base) }.unsigned_abs());
     }
     run.memory.set_frames(run.depth);
     Stop { index, fault }

@@ -115,14 +115,20 @@ impl Interpreted {
     unsafe fn start(&self, stack: &mut Stack, input: &Input<'_>, observer: Option<&mut dyn Observer>) -> Outcome {
         let active =
             Active { code: &self.code, pattern: stack.pattern, budget: input.budget, stopped: Cell::new(None) };
-        // SAFETY: the stack is borrowed for the whole run; the caller answers for the context.
-        let mut memory = unsafe { Memory::new(stack.window(), input.context, input.args[0], &self.maps) };
+        let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
+        let mut run = Run {
+            // SAFETY: the stack is borrowed for the whole run; the caller answers for the context.
+            memory: unsafe { Memory::new(stack.window(), input.context, input.args[0], &self.maps) },
+            maps: &self.maps,
+            host: input.host,
+            code: &active,
+            depth: 1,
+            left: budget,
+        };
         for &window in input.extra {
             // SAFETY: the caller answers for it.
-            unsafe { memory.allow(window) };
+            unsafe { run.memory.allow(window) };
         }
-        let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
-        let mut run = Run { memory, maps: &self.maps, host: input.host, code: &active, depth: 1, left: budget };
         let args = [input.args[0], input.args[1], 0, 0, 0];
         let result = active.enter(&mut run, 0, args, observer);
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
