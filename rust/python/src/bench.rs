@@ -10,14 +10,14 @@ use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::Fault;
 use axebpf_core::map::{MapKind, MapSpec};
 use axebpf_core::memory::Memory;
-use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::columns::{Columns, Numbers};
 use crate::error::{Error, exception};
-use crate::fire::Plan;
+use crate::fire::Plans;
 use crate::map::Map;
 use crate::object::Object;
 use crate::program::Program;
@@ -322,33 +322,12 @@ pub(crate) struct Tracepoint {
     pub(crate) slot: Slot,
     pub(crate) spec: Arc<event::TracepointSpec>,
     /// How the last calls of `fire` named their arguments.
-    plans: Mutex<Vec<Arc<Plan>>>,
+    pub(crate) plans: Plans,
 }
-
-/// Plans that are kept: call sites that alternate.
-const PLANS: usize = 8;
 
 impl Tracepoint {
     fn new(py: Python<'_>, shared: &Arc<Shared>, slot: Slot, spec: &TracepointSpec) -> PyResult<Py<Tracepoint>> {
-        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), plans: Mutex::default() })
-    }
-
-    /// The plan that fits, or a new one.
-    pub(crate) fn plan(
-        &self,
-        fits: impl Fn(&Plan) -> bool,
-        make: impl FnOnce() -> PyResult<Plan>,
-    ) -> PyResult<Arc<Plan>> {
-        if let Some(plan) = self.plans.lock().iter().find(|plan| fits(plan)) {
-            return Ok(plan.clone());
-        }
-        let plan = Arc::new(make()?);
-        let mut plans = self.plans.lock();
-        if plans.len() >= PLANS {
-            plans.remove(0);
-        }
-        plans.push(plan.clone());
-        Ok(plan)
+        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), plans: Plans::default() })
     }
 
     /// One event, already encoded.

@@ -6,11 +6,13 @@
 use std::ffi::c_int;
 use std::os::raw::c_char;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use axebpf_core::event::{FieldType, TracepointSpec, Value};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::ffi;
+use parking_lot::Mutex;
+use pyo3::{Borrowed, ffi};
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::bench::{Tracepoint, wrong_type};
@@ -54,12 +56,12 @@ unsafe extern "C" fn fire(
         // SAFETY: vectorcall: `args` are `positional` arguments and one for each name, borrowed for the call; `slf` is
         // the tracepoint that `function` has set.
         let result = unsafe {
-            let slf = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Tracepoint>();
-            let names = (!names.is_null()).then(|| Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>());
+            let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<Tracepoint>();
+            let names = (!names.is_null()).then(|| Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>());
             let positional = usize::try_from(positional).unwrap_or(0);
             let count = positional + names.as_ref().map_or(0, |names| names.len());
             let args = if count == 0 { &[] } else { std::slice::from_raw_parts(args, count) };
-            fire_one(&slf, args, positional, names.as_ref())
+            fire_one(&slf, args, positional, names.as_deref())
         };
         match result {
             Ok(()) => py.None().into_ptr(),
@@ -143,6 +145,71 @@ impl Plan {
     }
 }
 
+/// The plans of a tracepoint's call sites. They are kept as long as the tracepoint, so that the common case, the call
+/// site of the last call, takes no lock.
+#[derive(Default)]
+pub(crate) struct Plans {
+    last: AtomicPtr<Plan>,
+    #[expect(clippy::vec_box, reason = "`last` points to them")]
+    all: Mutex<Vec<Box<Plan>>>,
+}
+
+/// A plan that is kept, or one for this call only.
+enum PlanRef<'a> {
+    Kept(&'a Plan),
+    Own(Plan),
+}
+
+impl std::ops::Deref for PlanRef<'_> {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        match self {
+            PlanRef::Kept(plan) => plan,
+            PlanRef::Own(plan) => plan,
+        }
+    }
+}
+
+impl Plans {
+    /// Plans that are kept at the most; code that makes its keywords anew for each call would fill memory.
+    const MOST: usize = 64;
+
+    #[inline]
+    fn get(
+        &self,
+        fits: impl Fn(&Plan) -> bool,
+        make: impl FnOnce() -> PyResult<Plan>,
+    ) -> PyResult<PlanRef<'_>> {
+        // SAFETY: null, or a box of `all`, which is neither moved nor dropped before `self`.
+        match unsafe { self.last.load(Ordering::Acquire).as_ref() } {
+            Some(plan) if fits(plan) => Ok(PlanRef::Kept(plan)),
+            _ => self.search(fits, make),
+        }
+    }
+
+    fn search(
+        &self,
+        fits: impl Fn(&Plan) -> bool,
+        make: impl FnOnce() -> PyResult<Plan>,
+    ) -> PyResult<PlanRef<'_>> {
+        let mut all = self.all.lock();
+        let plan = match all.iter().position(|plan| fits(plan)) {
+            Some(found) => &mut *all[found],
+            None if all.len() >= Plans::MOST => return make().map(PlanRef::Own),
+            None => {
+                all.push(Box::new(make()?));
+                let last = all.len() - 1;
+                &mut *all[last]
+            }
+        };
+        let plan: *mut Plan = plan;
+        self.last.store(plan, Ordering::Release);
+        // SAFETY: a box of `all`, which is neither moved nor dropped before `self`, and from now on only read.
+        Ok(PlanRef::Kept(unsafe { &*plan }))
+    }
+}
+
 /// Fires one event.
 ///
 /// # Safety
@@ -165,10 +232,10 @@ unsafe fn fire_one(
         large.resize(size, 0);
         &mut large[..]
     };
-    spec.begin(0, record).map_err(Error::from)?;
+    spec.begin_zeroed(0, record).map_err(Error::from)?;
 
     // Converting an argument may run Python code, which may fire again: the plan is not borrowed meanwhile.
-    let plan = tracepoint.plan(|plan| plan.fits(positional, names), || match names {
+    let plan = tracepoint.plans.get(|plan| plan.fits(positional, names), || match names {
         Some(names) => Plan::new(tracepoint, positional, names),
         None => Plan::new(tracepoint, positional, &PyTuple::empty(py)),
     })?;
@@ -179,7 +246,7 @@ unsafe fn fire_one(
             Some(keyword) => plan.places[keyword],
         };
         // SAFETY: an argument of the call, borrowed for its duration.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+        let value = unsafe { Borrowed::from_ptr(py, value) };
         match place {
             Place::Field(field) => store_field(spec, field, &value, record)?,
             Place::Time if value.is_none() => {}
@@ -193,6 +260,19 @@ unsafe fn fire_one(
 
 #[inline]
 fn store_field(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, record: &mut [u8]) -> PyResult<()> {
+    // SAFETY: a live object; the GIL is held. A number that fails here is looked at again below.
+    let number = unsafe { ffi::PyLong_AsLongLong(value.as_ptr()) };
+    if number != -1 && spec.try_store(index, number, record) {
+        return Ok(());
+    }
+    // Where the conversion failed it has left an exception.
+    drop(PyErr::take(value.py()));
+    store_other(spec, index, value, record)
+}
+
+/// What is no integer of 64 bits, or does not fit.
+#[cold]
+fn store_other(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, record: &mut [u8]) -> PyResult<()> {
     if let FieldType::Scalar(_) = spec.fields()[index].ty {
         let number = integer(spec, index, value)?;
         return Ok(spec.store_int(index, number, record).map_err(Error::from)?);
