@@ -259,7 +259,7 @@ struct Cached {
 impl Cached {
     const NONE: Cached = Cached { start: 0, limit: [0; 4] };
 
-    #[inline]
+    #[inline(always)]
     const fn new(start: u64, len: u64) -> Cached {
         Cached { start, limit: [len, len.saturating_sub(1), len.saturating_sub(3), len.saturating_sub(7)] }
     }
@@ -280,7 +280,6 @@ pub struct Memory<'r> {
     stack: Cached,
     read: Cached,
     write: Cached,
-    frames: Window,
     context: Window,
     /// What the program takes for the context's first byte; the window may begin behind it.
     context_start: u64,
@@ -297,15 +296,15 @@ impl<'r> Memory<'r> {
     /// # Safety
     /// `stack` (of `FRAMES * FRAME` bytes) and `context` must be valid memory for the whole of `'r`, writable
     /// where they say so, and nobody may hold Rust references into them while the run lasts.
-    #[inline]
+    #[inline(always)] // so that it is made where it stays
     #[must_use]
     pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
+        // Most programs begin with the context.
+        let cached = Cached::new(context.start, context.len);
         Memory {
             stack: Cached::new(stack.start, FRAME),
-            // A program mostly begins with its context.
-            read: Cached::new(context.start, context.len),
-            write: Cached::NONE,
-            frames: stack,
+            read: cached,
+            write: if context.writable { cached } else { Cached::NONE },
             context,
             context_start,
             extra: Vec::new(),
@@ -316,8 +315,7 @@ impl<'r> Memory<'r> {
     /// Makes another stretch of memory accessible, such as the packet of an `xdp` context.
     ///
     /// # Safety
-    /// As for the context in [`Memory::new`], or until [`Memory::disallow`] takes it back; then no [`Bytes`] or
-    /// [`BytesMut`] of it may be used any longer.
+    /// As for the context in [`Memory::new`].
     pub unsafe fn allow(&mut self, window: Window) {
         self.extra.push(window);
     }
@@ -434,8 +432,8 @@ impl<'r> Memory<'r> {
     /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`, or the number itself.
     #[must_use]
     pub fn describe(&self, address: u64) -> String {
-        let top = self.frames.start + FRAME;
-        let frame = address.wrapping_sub(self.frames.start) / FRAME;
+        let top = self.stack.start + FRAME;
+        let frame = address.wrapping_sub(self.stack.start) / FRAME;
         if frame < FRAMES as u64 {
             let below = top + frame * FRAME - address;
             return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };

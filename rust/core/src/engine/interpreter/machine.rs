@@ -129,22 +129,21 @@ pub(super) fn execute<'r>(
     let mut pc = unsafe { base.add(entry) };
     let machine: *mut Machine<'r> = &raw mut machine;
     loop {
-        // SAFETY: `machine` was made above and `run` is the caller's; no handler is running.
-        let left = unsafe { (*(*machine).run).left };
+        // SAFETY: `machine` was made above and `run` is the caller's; handlers use them only while they run, and no
+        // reference to either is held across a call of one.
+        let (left, depth) = unsafe { ((*(*machine).run).left, (*(*machine).run).depth) };
         let mut chain = CHAIN.min(left);
         if chain <= 0 {
-            let fault = Box::new(Fault::Budget { limit: active.budget });
-            // SAFETY: as above; handlers return pointers to ops only.
-            return Err(unsafe { unwind(machine, code, pc, fault) });
+            // SAFETY: as above.
+            return Err(unsafe { unwind(machine, code, pc, Box::new(Fault::Budget { limit: active.budget })) });
         }
         if let Some(observer) = observer.as_deref_mut() {
             chain = 1;
-            // SAFETY: as above; handlers return pointers to ops only.
-            let (registers, depth, index) =
-                unsafe { ((*machine).r, (*(*machine).run).depth, pc.offset_from(base).unsigned_abs()) };
-            // Behind the last instruction there is no slot.
-            let seen = code.slots.get(index).map_or(Ok(()), |&slot| observer.before(slot, &registers, depth));
-            if let Err(fault) = seen {
+            // SAFETY: as above; the registers are copied.
+            let (index, registers) = unsafe { (index_of(code, pc), (*machine).r) };
+            if let Some(&slot) = code.slots.get(index)
+                && let Err(fault) = observer.before(slot, &registers, depth)
+            {
                 // SAFETY: as above.
                 return Err(unsafe { unwind(machine, code, pc, fault) });
             }
@@ -161,21 +160,29 @@ pub(super) fn execute<'r>(
             State::Running => {}
             // SAFETY: as above.
             State::Exited => return Ok(unsafe { (*machine).r[0] }),
-            // SAFETY: as above; handlers return pointers to ops only.
+            // SAFETY: as above.
             State::Stopped(fault) => return Err(unsafe { unwind(machine, code, pc, fault) }),
         }
     }
 }
 
+/// Index of the op at `pc`.
+///
+/// # Safety
+/// `pc` must point to an op of `code`.
+unsafe fn index_of(code: &Code, pc: *const Op) -> usize {
+    // SAFETY: both are in the vector of ops.
+    usize::try_from(unsafe { pc.offset_from(code.ops.as_ptr()) }).unwrap_or(0)
+}
+
 /// Notes for the profile that the op at `pc`, and the call in each frame below it, did not go on.
 ///
 /// # Safety
-/// `machine` must be valid and nothing else refer to it or its run; `pc` must point to an op of `code`.
+/// `pc` must point to an op of `code`; `machine` must be valid and nothing else refer to it or its run.
 #[cold]
 unsafe fn unwind(machine: *mut Machine<'_>, code: &Code, pc: *const Op, fault: Box<Fault>) -> Stop {
-    let base = code.ops.as_ptr();
     // SAFETY: the caller's promise.
-    let index = unsafe { pc.offset_from(base) }.unsigned_abs();
+    let index = unsafe { index_of(code, pc) };
     code.counters.stop(index);
     // SAFETY: the caller's promise.
     let machine = unsafe { &mut *machine };
@@ -186,7 +193,7 @@ unsafe fn unwind(machine: *mut Machine<'_>, code: &Code, pc: *const Op, fault: B
         // SAFETY: the call that made this frame has written the entry.
         let caller = unsafe { machine.callers[run.depth - 1].assume_init() };
         // SAFETY: `call` points to an op of this code.
-        code.counters.stop(unsafe { caller.call.offset_from(base) }.unsigned_abs());
+        code.counters.stop(unsafe { index_of(code, caller.call) });
     }
     run.memory.set_frames(run.depth);
     Stop { index, fault }
