@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Declared", "Listener", "TracepointHandle", "TracepointTable"]
 
-MAX_BATCH = 1 << 16
+MAX_BATCH = 1 << 14
 """Events that are handed to the core at once: what `fire_many` splits its columns into."""
 
 Declared = type[Tracepoint]

@@ -108,8 +108,9 @@ impl Bench {
         self.dispatching.set(self.dispatching.get() + 1);
         let result = self.run_attached(tracepoint, stamp, event);
         self.dispatching.set(self.dispatching.get() - 1);
-        if self.dispatching.get() == 0 {
+        if tracepoint.gone.get() && self.dispatching.get() == 0 {
             // Links that went away meanwhile were only marked.
+            tracepoint.gone.set(false);
             tracepoint.links.borrow_mut().retain(|link| !link.gone);
         }
         result
@@ -318,6 +319,8 @@ impl Bench {
         }
         if self.dispatching.get() == 0 {
             links.retain(|link| !link.gone);
+        } else {
+            tracepoint.gone.set(true);
         }
         Ok(())
     }

@@ -71,6 +71,8 @@ pub struct Tracepoint {
     fired: Cell<u64>,
     statistics: RefCell<Statistics>,
     links: RefCell<Vec<Link>>,
+    /// Whether some of the links are gone and wait to be removed.
+    gone: Cell<bool>,
     listeners: FrozenVec<Box<dispatch::Attached>>,
     /// Listeners that have not been removed.
     listening: Cell<usize>,
@@ -140,9 +142,8 @@ pub struct Bench {
     next_link: Cell<u64>,
     trace: RefCell<TraceRing>,
     cpus: Vec<Cpu>,
-    /// Stacks not in use.
-    #[expect(clippy::vec_box, reason = "a pointer is moved at each event, not a stack")]
-    stacks: RefCell<Vec<Box<Stack>>>,
+    /// A stack for the next run; nested runs make their own.
+    stack: Cell<Option<Box<Stack>>>,
     /// Events on their way, nested ones included.
     dispatching: Cell<u32>,
     /// Instructions executed by programs so far.
@@ -171,7 +172,7 @@ impl Bench {
             next_link: Cell::new(1),
             trace: RefCell::new(TraceRing::new(options.trace_entries, options.cpus)),
             cpus: std::iter::repeat_with(Cpu::default).take(options.cpus as usize).collect(),
-            stacks: RefCell::default(),
+            stack: Cell::new(None),
             dispatching: Cell::new(0),
             instructions: Cell::new(0),
             printed: RefCell::new(None),
@@ -209,6 +210,7 @@ impl Bench {
             fired: Cell::new(0),
             statistics: RefCell::default(),
             links: RefCell::default(),
+            gone: Cell::new(false),
             listeners: FrozenVec::new(),
             listening: Cell::new(0),
         })))
@@ -310,8 +312,7 @@ impl Bench {
     /// A stack to run on.
     #[inline]
     fn take_stack(&self) -> Result<Box<Stack>, Box<BenchError>> {
-        let free = self.stacks.borrow_mut().pop();
-        free.map_or_else(|| self.new_stack(), Ok)
+        self.stack.take().map_or_else(|| self.new_stack(), Ok)
     }
 
     #[cold]
@@ -321,7 +322,7 @@ impl Bench {
 
     #[inline]
     fn give_back(&self, stack: Box<Stack>) {
-        self.stacks.borrow_mut().push(stack);
+        self.stack.set(Some(stack));
     }
 }
 
