@@ -189,11 +189,11 @@ class Tracepoint:
     def fire_function(self) -> Callable[..., None]:
         """The function `fire(*fields, time_ns=None, cpu=None)`."""
 
-    def check_rows(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Raises FieldError for a field that cannot hold the least or greatest value of its column."""
-
     def fire_rows(self, columns: list[Any], times: Buffer | None = None, cpus: Buffer | None = None) -> int:
-        """Fires an event a row; a column is a buffer of integers or one integer. Lets go of the GIL."""
+        """Fires an event a row, without the GIL.
+
+        A column is a buffer of integers, one integer, or for an array field its bytes and their number a row.
+        """
 
     @property
     def enabled(self) -> bool:

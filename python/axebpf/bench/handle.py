@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from axebpf.errors import FieldError, did_you_mean
+from axebpf.errors import ClockError, FieldError, did_you_mean
 from axebpf.trace import Event
-from axebpf.tracepoint import Tracepoint
+from axebpf.tracepoint import FieldType, Tracepoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,8 @@ __all__ = ["Declared", "Listener", "TracepointHandle", "TracepointTable"]
 
 MAX_BATCH = 1 << 14
 """Events that are handed to the core at once: what `fire_many` splits its columns into."""
+
+_TIME, _CPU = FieldType("u64"), FieldType("u32")
 
 Declared = type[Tracepoint]
 """A class that declares a tracepoint."""
@@ -104,6 +106,8 @@ class TracepointHandle:
     def fire_many(self, table: Any = None, /, *, time_ns: Any = None, cpu: Any = None, **columns: Any) -> int:
         """Fires one event for each row of the columns: arrays or sequences of integers, or a single one for all rows.
 
+        A field that is an array takes a column of two dimensions, a text (`char[16]`) one of bytes or of text.
+
         A table (a structured NumPy array, or anything with `column_names` as Arrow's) may stand for them. `time_ns`
         and `cpu` are columns too, or single values. Returns the number of events. Raises FieldError for columns of
         unequal length or values out of range, before the first event; ProgramFault where a program was stopped.
@@ -119,40 +123,28 @@ class TracepointHandle:
         missing = [name for name in self._fields if name not in columns]
         if missing:
             raise FieldError(f"no column for {', '.join(missing)}", tracepoint=self.name)
-        prepared = [_column(self.name, name, columns[name]) for name in self._fields]
-        times = None if time_ns is None else _column(self.name, "time_ns", time_ns)
-        cpus = None if cpu is None else _column(self.name, "cpu", cpu)
-        lengths = {
-            name: len(column)
-            for name, column in zip([*self._fields, "time_ns", "cpu"], [*prepared, times, cpus], strict=True)
-            if column is not None and not isinstance(column, int)
-        }
+        prepared = [
+            _column(self.name, field.name, columns[field.name], field.type) for field in self.declaration.fields
+        ]
+        times = None if time_ns is None else _column(self.name, "time_ns", time_ns, _TIME)
+        cpus = None if cpu is None else _column(self.name, "cpu", cpu, _CPU)
+        every = zip([*self._fields, "time_ns", "cpu"], [*prepared, times, cpus], strict=True)
+        lengths = {name: column.rows for name, column in every if column is not None and column.rows is not None}
         if len(set(lengths.values())) > 1:
             text = ", ".join(f"{name} has {length}" for name, length in lengths.items())
             raise FieldError(f"columns of unequal length: {text}", tracepoint=self.name)
         rows = next(iter(lengths.values()), 1)
-        return self._fire_rows(rows, prepared, times, cpus)
-
-    def _fire_rows(self, rows: int, columns: list[Any], times: Any, cpus: Any) -> int:
-        import numpy as np
-
-        self._native.check_rows([_range(column) for column in columns])
-
-        def whole(values: Any, kind: Any) -> Any:
-            if values is None:
-                return None
-            if isinstance(values, int):
-                return np.full(rows, values, kind)
-            return values.astype(kind, copy=False)
-
-        times, cpus = whole(times, np.uint64), whole(cpus, np.uint32)
+        if cpus is not None and rows and cpus.greatest >= self._bench.cpus:
+            raise ClockError(f"there is no CPU {cpus.greatest}: this bench has CPUs 0 to {self._bench.cpus - 1}")
+        times_array = None if times is None else times.spread(rows)
+        cpus_array = None if cpus is None else cpus.spread(rows)
         done = 0
         for first in range(0, rows, MAX_BATCH):
             part = slice(first, first + MAX_BATCH)
             done += self._native.fire_rows(
-                [column if isinstance(column, int) else column[part] for column in columns],
-                None if times is None else times[part],
-                None if cpus is None else cpus[part],
+                [column.part(part) for column in prepared],
+                None if times_array is None else times_array[part],
+                None if cpus_array is None else cpus_array[part],
             )
         return done
 
@@ -183,33 +175,91 @@ def _table_columns(table: Any) -> dict[str, Any]:
     return {name: table[name] for name in names}
 
 
-def _column(tracepoint: str, name: str, values: Any) -> Any:
-    """A column as a contiguous array of integers, or one integer."""
+class _Column:
+    """The values of one field: an array with a row an event, or one value for all."""
+
+    def __init__(self, values: Any, kind: FieldType) -> None:
+        self.values = values
+        self.kind = kind
+
+    @property
+    def rows(self) -> int | None:
+        """Rows; None where one value goes with any number."""
+        return None if isinstance(self.values, int) else len(self.values)
+
+    @property
+    def greatest(self) -> int:
+        """The greatest number."""
+        return self.values if isinstance(self.values, int) else int(self.values.max())
+
+    def spread(self, rows: int) -> Any:
+        """As an array of exactly this type, with so many rows."""
+        import numpy as np
+
+        if isinstance(self.values, int):
+            return np.full(rows, self.values, self.kind.numpy)
+        return np.ascontiguousarray(self.values, self.kind.numpy)
+
+    def part(self, rows: slice) -> Any:
+        """Some rows, as the core takes them: integers, or for an array field its bytes with their number a row."""
+        if isinstance(self.values, int):
+            return self.values
+        if not self.kind.count:
+            return self.values[rows]
+        values = self.values[rows]
+        return values.tobytes(), self.kind.size
+
+
+def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column:
+    """A column that fits its field. Raises FieldError for another shape or type, and for numbers out of range."""
     import numpy as np
 
+    def refuse(what: str) -> FieldError:
+        return FieldError(f"{name}: {what}", tracepoint=tracepoint, field=name)
+
+    if kind.count:
+        if hasattr(values, "to_numpy"):
+            values = values.to_numpy()
+        try:
+            array = np.asarray(values) if kind.base == "char" else np.asarray(values, _BASE_DTYPES[kind.base])
+            if array.dtype.kind == "U":
+                array = np.char.encode(array, "utf-8")
+            if kind.base == "char" and array.dtype.itemsize > kind.count:
+                raise refuse(f"is {kind.text}; the longest text has {array.dtype.itemsize} bytes")
+            if kind.base == "char":
+                array = array.astype(kind.numpy)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise refuse(f"a column of {kind.text} cannot be made of this: {error}") from None
+        shape = (len(array),) if kind.base == "char" else (len(array), kind.count)
+        if array.shape != shape:
+            raise refuse(f"a column of {kind.text} has the shape {shape}, not {array.shape}")
+        return _Column(np.ascontiguousarray(array), kind)
     if isinstance(values, (int, np.integer)):
-        return int(values)
-    if hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    array = np.asarray(values)
-    if array.dtype.kind == "b":
-        array = array.view(np.uint8)
-    if array.dtype.kind not in "iu" and array.size == 0:
-        array = array.astype(np.uint64)
-    if array.dtype.kind not in "iu" or array.ndim != 1:
-        raise FieldError(
-            f"the column {name} is {array.dtype} of {array.ndim} dimensions; expected one dimension of integers",
-            tracepoint=tracepoint,
-            field=name,
-        )
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        least = greatest = int(values)
+        column = _Column(int(values), kind)
+    else:
+        if hasattr(values, "to_numpy"):
+            values = values.to_numpy()
+        array = np.asarray(values)
+        if array.dtype.kind == "b":
+            array = array.view(np.uint8)
+        if array.dtype.kind not in "iu" and array.size == 0:
+            array = array.astype(np.uint64)
+        if array.dtype.kind not in "iu" or array.ndim != 1:
+            shown = f"{array.dtype} of {array.ndim} dimensions"
+            raise refuse(f"the column is {shown}; expected one dimension of integers")
+        column = _Column(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), kind)
+        least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    low, high = (0, 1) if kind.base == "bool" else (kind.minimum, kind.maximum)
+    if not (low <= least and greatest <= high):
+        wrong = least if least < low else greatest
+        rows = column.rows
+        row = "" if rows is None else f" (row {int(np.flatnonzero(column.values == wrong)[0])})"
+        raise refuse(f"is {kind.text} and takes {low} to {high}, not {wrong}{row}")
+    return column
 
 
-def _range(column: Any) -> tuple[int, int]:
-    """The least and greatest value of a column."""
-    if isinstance(column, int):
-        return column, column
-    return (int(column.min()), int(column.max())) if len(column) else (0, 0)
+_BASE_DTYPES = {f"{sign}{8 * size}": f"<{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)}
 
 
 class TracepointTable(Mapping[str, TracepointHandle]):

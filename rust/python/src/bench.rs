@@ -353,17 +353,6 @@ impl Tracepoint {
         crate::fire::function(slf)
     }
 
-    /// Raises for a field that cannot hold the least or the greatest value of its column.
-    fn check_rows(&self, ranges: Vec<(i128, i128)>) -> PyResult<()> {
-        let mut record = vec![0; self.spec.record_size()];
-        self.spec.begin(0, &mut record).map_err(Error::from)?;
-        for (index, (least, greatest)) in ranges.into_iter().enumerate() {
-            self.spec.store_int(index, least, &mut record).map_err(Error::from)?;
-            self.spec.store_int(index, greatest, &mut record).map_err(Error::from)?;
-        }
-        Ok(())
-    }
-
     #[pyo3(signature = (columns, times=None, cpus=None))]
     fn fire_rows(
         &self,
