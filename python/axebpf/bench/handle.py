@@ -224,12 +224,12 @@ def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column
             array = np.asarray(values) if kind.base == "char" else np.asarray(values, _BASE_DTYPES[kind.base])
             if array.dtype.kind == "U":
                 array = np.char.encode(array, "utf-8")
-            if kind.base == "char" and array.dtype.itemsize > kind.count:
-                raise refuse(f"is {kind.text}; the longest text has {array.dtype.itemsize} bytes")
-            if kind.base == "char":
-                array = array.astype(kind.numpy)
         except (TypeError, ValueError, OverflowError) as error:
             raise refuse(f"a column of {kind.text} cannot be made of this: {error}") from None
+        if kind.base == "char":
+            if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
+                raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
+            array = array.astype(kind.numpy)
         shape = (len(array),) if kind.base == "char" else (len(array), kind.count)
         if array.shape != shape:
             raise refuse(f"a column of {kind.text} has the shape {shape}, not {array.shape}")
