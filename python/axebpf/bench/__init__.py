@@ -19,7 +19,7 @@ from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
-from axebpf.errors import AttachError, HelperError, LoadError, NotFound, did_you_mean
+from axebpf.errors import AttachError, HelperError, HypervisorError, LoadError, NotFound, did_you_mean
 from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
@@ -299,15 +299,24 @@ class Bench:
         Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault where a program was
         stopped.
         """
+        import numpy as np
+
         from axebpf.hypervisor import workload as make
 
+        stream = make(workload, **parameters)
+        if stream.cpus > self.cpus:
+            raise HypervisorError(
+                f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
+                workload=workload,
+            )
+        nothing = np.empty(0, np.uint8)
         before = {program.id: program.stats for program in self._programs}
         fired = {name: handle.fired for name, handle in self.tracepoints.items()}
         lost = self.trace.lost
         events = last = 0
-        for chunk in make(workload, **parameters):
+        for chunk in stream:
             handles = [self.tracepoints[name] for name in chunk.names]
-            columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
+            columns = [[chunk.columns.get(h.name, {}).get(field, nothing) for field in h._fields] for h in handles]
             events += self._native.fire_mixed(
                 [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
             )

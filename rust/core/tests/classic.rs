@@ -37,5 +37,11 @@ fn every_classic_program_gives_its_result() {
         };
         wrong.push(format!("{name}: expected {expected:#x}, got {found}"));
     }
-    assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), programs.as_object().unwrap().len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} wrong:\n{}",
+        wrong.len(),
+        programs.as_object().unwrap().len(),
+        wrong.join("\n")
+    );
 }

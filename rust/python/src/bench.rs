@@ -51,7 +51,11 @@ impl Shared {
     }
 
     fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.closed.load(Relaxed) { Err(exception(py, "BenchClosed", ("the bench is closed",), &[])) } else { Ok(()) }
+        if self.closed.load(Relaxed) {
+            Err(exception(py, "BenchClosed", ("the bench is closed",), &[]))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -139,11 +143,14 @@ impl Bench {
                 return Err(exception(py, "ClockError", (message,), &[]));
             }
         };
-        let bench = bench::Bench::new(Options { cpus, clock, seed, statistics, trace_entries, budget })
-            .map_err(Error::from)?;
+        let bench =
+            bench::Bench::new(Options { cpus, clock, seed, statistics, trace_entries, budget }).map_err(Error::from)?;
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
-        Ok(Bench { shared: Arc::new(Shared { lock: ReentrantMutex::new(bench), closed: AtomicBool::new(false) }), helpers })
+        Ok(Bench {
+            shared: Arc::new(Shared { lock: ReentrantMutex::new(bench), closed: AtomicBool::new(false) }),
+            helpers,
+        })
     }
 
     fn close(&self) {

@@ -83,10 +83,10 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::Fault(fault) => program_fault(py, fault),
         BenchError::Errno(errno) => exception(py, "MapError", (errno.0, errno.text()), &[]),
         BenchError::Engine { section, .. } if section.is_empty() => exception(py, "LoadError", (message,), &[]),
-        BenchError::Engine { section, .. } => {
-            exception(py, "LoadError", (message,), &[("section", text(py, section))])
+        BenchError::Engine { section, .. } => exception(py, "LoadError", (message,), &[("section", text(py, section))]),
+        BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
+            exception(py, "LoadError", (message,), &[])
         }
-        BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::NoSuch { object, .. } => exception(py, "LoadError", (message,), &[("file", text(py, object))]),
         BenchError::Attached { .. }
         | BenchError::AttachType { .. }
@@ -95,7 +95,9 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
-        BenchError::Foreign { .. } => crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message)),
+        BenchError::Foreign { .. } => {
+            crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message))
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use axebpf_core::event::{FieldType, TracepointSpec, Value};
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use parking_lot::Mutex;
-use pyo3::{Borrowed, ffi};
 use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::{Borrowed, ffi};
 
 use crate::bench::{Tracepoint, wrong_type};
 use crate::error::{Error, exception};
@@ -176,11 +176,7 @@ impl Plans {
     const MOST: usize = 64;
 
     #[inline]
-    fn get(
-        &self,
-        fits: impl Fn(&Plan) -> bool,
-        make: impl FnOnce() -> PyResult<Plan>,
-    ) -> PyResult<PlanRef<'_>> {
+    fn get(&self, fits: impl Fn(&Plan) -> bool, make: impl FnOnce() -> PyResult<Plan>) -> PyResult<PlanRef<'_>> {
         // SAFETY: null, or a box of `all`, which is neither moved nor dropped before `self`.
         match unsafe { self.last.load(Ordering::Acquire).as_ref() } {
             Some(plan) if fits(plan) => Ok(PlanRef::Kept(plan)),
@@ -188,11 +184,7 @@ impl Plans {
         }
     }
 
-    fn search(
-        &self,
-        fits: impl Fn(&Plan) -> bool,
-        make: impl FnOnce() -> PyResult<Plan>,
-    ) -> PyResult<PlanRef<'_>> {
+    fn search(&self, fits: impl Fn(&Plan) -> bool, make: impl FnOnce() -> PyResult<Plan>) -> PyResult<PlanRef<'_>> {
         let mut all = self.all.lock();
         let plan = match all.iter().position(|plan| fits(plan)) {
             Some(found) => &mut *all[found],
@@ -235,10 +227,13 @@ unsafe fn fire_one(
     spec.begin_zeroed(0, record).map_err(Error::from)?;
 
     // Converting an argument may run Python code, which may fire again: the plan is not borrowed meanwhile.
-    let plan = tracepoint.plans.get(|plan| plan.fits(positional, names), || match names {
-        Some(names) => Plan::new(tracepoint, positional, names),
-        None => Plan::new(tracepoint, positional, &PyTuple::empty(py)),
-    })?;
+    let plan = tracepoint.plans.get(
+        |plan| plan.fits(positional, names),
+        || match names {
+            Some(names) => Plan::new(tracepoint, positional, names),
+            None => Plan::new(tracepoint, positional, &PyTuple::empty(py)),
+        },
+    )?;
     let (mut time_ns, mut cpu) = (None, None);
     for (index, &value) in args.iter().enumerate() {
         let place = match index.checked_sub(positional) {

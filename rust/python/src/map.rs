@@ -63,8 +63,7 @@ impl Map {
     fn raw_value_size(&self, py: Python<'_>) -> PyResult<usize> {
         let spec = self.map.spec();
         let size = spec.value_size as usize;
-        let per_cpu =
-            matches!(spec.kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
+        let per_cpu = matches!(spec.kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
         Ok(if per_cpu { size.next_multiple_of(8) * self.shared.enter(py)?.options().cpus as usize } else { size })
     }
 }

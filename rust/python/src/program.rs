@@ -86,9 +86,8 @@ impl Program {
     /// Slot, file, line, column, text of each source line.
     #[getter]
     fn lines(&self) -> Vec<(usize, String, u32, u32, String)> {
-        let line = |l: &axebpf_core::program::SourceLine| {
-            (l.insn, l.file.to_string(), l.line, l.column, l.text.to_string())
-        };
+        let line =
+            |l: &axebpf_core::program::SourceLine| (l.insn, l.file.to_string(), l.line, l.column, l.text.to_string());
         self.program.lines.iter().map(line).collect()
     }
 
@@ -223,9 +222,12 @@ pub(crate) fn disassemble(code: &[u8], maps: Vec<String>) -> PyResult<String> {
     Ok(disassembly(&insns, &maps))
 }
 
+/// See [`helpers`].
+type HelperRow = (u32, String, Option<String>, bool, Vec<String>);
+
 /// Id, name, prototype (None where not offered), GPL-only, names of the program types of each helper.
 #[pyfunction]
-pub(crate) fn helpers() -> Vec<(u32, String, Option<String>, bool, Vec<String>)> {
+pub(crate) fn helpers() -> Vec<HelperRow> {
     use axebpf_core::program::ProgramType;
     let row = |helper: &helper::Helper| {
         let types = ProgramType::ALL.iter().filter(|(of, _)| helper.types.contains(*of));

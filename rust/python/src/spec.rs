@@ -24,11 +24,12 @@ struct DisplayArgument {
 pub(crate) struct TracepointSpec(pub(crate) Arc<event::TracepointSpec>);
 
 /// `char[16]`, as Python and C write it, to the notation of the core.
-fn field_type(text: &str) -> Result<event::FieldType, EventError> {
-    match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+fn field_type(text: &str) -> PyResult<event::FieldType> {
+    let parsed = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
         Some((element, len)) if !element.is_empty() => format!("[{element}; {len}]").parse(),
         _ => text.parse(),
-    }
+    };
+    Ok(parsed.map_err(Error::from)?)
 }
 
 /// Whether an error is about a definition, not about an event or a name.
@@ -76,7 +77,7 @@ impl TracepointSpec {
                 "duration" => Role::Duration,
                 _ => return Err(PyValueError::new_err(format!("role is {role:?}; expected \"duration\" or \"\""))),
             };
-            let ty = field_type(&ty).map_err(Error::from)?;
+            let ty = field_type(&ty)?;
             Ok(FieldSpec { name, ty, display: Display { label: display.label, form }, role })
         });
         let fields = fields.collect::<PyResult<Vec<_>>>()?;

@@ -176,7 +176,12 @@ impl Bench {
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
         let Stamp { time_ns, cpu, .. } =
             self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
-        let host = EventHost { bench: self, stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM }, vm: Vm::Given(how.vm), cookie: 0 };
+        let host = EventHost {
+            bench: self,
+            stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM },
+            vm: Vm::Given(how.vm),
+            cookie: 0,
+        };
         let program_type = program.program_type();
         let start = context.as_mut_ptr() as u64;
         let hidden = match program_type {
