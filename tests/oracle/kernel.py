@@ -209,44 +209,42 @@ def map_create(
     return _bpf(_Command.MAP_CREATE, attr)
 
 
-def _map_attr(fd: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0) -> tuple[bytearray, object]:
+def _map_call(
+    command: _Command, fd: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None, flags: int = 0
+) -> None:
+    # The buffers must outlive the call: the attributes hold their addresses only.
     key_buffer = None if key is None else _buffer(key)
-    return bytearray(struct.pack("<IIQQQ", fd, 0, _address(key_buffer), _address(value), flags)), key_buffer
+    _bpf(command, bytearray(struct.pack("<IIQQQ", fd, 0, _address(key_buffer), _address(value), flags)))
 
 
 def map_update(fd: int, key: bytes | None, value: bytes, flags: int = 0) -> None:
     """Sets a value (``key`` is ``None`` for queues and stacks: a push)."""
-    attr, _alive = _map_attr(fd, key, _buffer(value), flags)
-    _bpf(_Command.MAP_UPDATE_ELEM, attr)
+    _map_call(_Command.MAP_UPDATE_ELEM, fd, key, _buffer(value), flags)
 
 
 def map_lookup(fd: int, key: bytes | None, value_size: int, flags: int = 0) -> bytes:
     """The value of a key (``None``: a peek). ``value_size``: of a per-CPU map, all CPUs' padded values together."""
     value = ctypes.create_string_buffer(value_size)
-    attr, _alive = _map_attr(fd, key, value, flags)
-    _bpf(_Command.MAP_LOOKUP_ELEM, attr)
+    _map_call(_Command.MAP_LOOKUP_ELEM, fd, key, value, flags)
     return value.raw
 
 
 def map_delete(fd: int, key: bytes) -> None:
     """Deletes a key."""
-    attr, _alive = _map_attr(fd, key, None)
-    _bpf(_Command.MAP_DELETE_ELEM, attr)
+    _map_call(_Command.MAP_DELETE_ELEM, fd, key, None)
 
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes:
     """The key after ``key`` (``None``: the first); ``ENOENT`` after the last."""
     following = ctypes.create_string_buffer(key_size)
-    attr, _alive = _map_attr(fd, key, following)
-    _bpf(_Command.MAP_GET_NEXT_KEY, attr)
+    _map_call(_Command.MAP_GET_NEXT_KEY, fd, key, following)
     return following.raw
 
 
 def map_lookup_and_delete(fd: int, key: bytes | None, value_size: int, flags: int = 0) -> bytes:
     """Takes a value out (``key`` is ``None`` for queues and stacks: a pop)."""
     value = ctypes.create_string_buffer(value_size)
-    attr, _alive = _map_attr(fd, key, value, flags)
-    _bpf(_Command.MAP_LOOKUP_AND_DELETE_ELEM, attr)
+    _map_call(_Command.MAP_LOOKUP_AND_DELETE_ELEM, fd, key, value, flags)
     return value.raw
 
 

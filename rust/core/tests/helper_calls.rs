@@ -38,8 +38,8 @@ fn lookup_gives_the_value_and_access_to_it() {
     world.run(|run| {
         let found = call(run, 1, &[handle(0), key]).unwrap();
         assert_eq!(run.memory.bytes(found, 8).unwrap().to_vec(), 77_u64.to_le_bytes());
-        assert!(run.memory.check_store::<3>(found).is_ok());
-        assert!(run.memory.check_load::<3>(found + 1).is_err(), "reaches past the value");
+        assert!(run.memory.bytes_mut(found, 8).is_ok());
+        assert!(run.memory.bytes(found + 1, 8).is_err(), "reaches past the value");
     });
 }
 
@@ -154,12 +154,12 @@ fn a_record_is_live_from_reserve_to_submit() {
             assert_eq!(call(run, 131, &[handle(0), 16, 1]).unwrap(), 0, "flags must be 0");
             assert_eq!(call(run, 131, &[handle(0), 17, 0]).unwrap(), 0, "no room ever");
             let record = call(run, 131, &[handle(0), 16, 0]).unwrap();
-            assert!(run.memory.check_store::<3>(record + 8).is_ok());
-            assert!(run.memory.check_store::<3>(record + 9).is_err());
+            assert!(run.memory.bytes_mut(record + 8, 8).is_ok());
+            assert!(run.memory.bytes_mut(record + 9, 8).is_err());
             assert_eq!(call(run, 131, &[handle(0), 16, 0]).unwrap(), 0, "no room now");
             assert_eq!(call(run, id, &[record, 0]).unwrap(), 0);
-            assert!(run.memory.check_store::<3>(record).is_err(), "given up");
-            assert!(run.memory.check_load::<0>(record).is_err(), "given up");
+            assert!(run.memory.bytes_mut(record, 8).is_err(), "given up");
+            assert!(run.memory.bytes(record, 1).is_err(), "given up");
             let twice = helper_fault(call(run, id, &[record, 0]));
             assert!(twice.starts_with(&format!("{id}: TEST[0]+0 is no reserved record")), "{twice}");
         });
@@ -378,8 +378,8 @@ fn for_each_map_elem_visits_entries() {
     }
     world.callback = Box::new(|run, [map, key, value, ctx, _]| {
         assert_eq!(map, handle(0));
-        assert!(run.memory.check_store::<0>(key).is_err(), "a key is read-only");
-        assert!(run.memory.check_load::<0>(key + 4).is_err(), "a key ends");
+        assert!(run.memory.bytes_mut(key, 1).is_err(), "a key is read-only");
+        assert!(run.memory.bytes(key + 4, 1).is_err(), "a key ends");
         let n = run.memory.bytes(key, 4)?.as_u32().unwrap();
         assert_eq!(run.memory.bytes(value, 8)?.to_vec(), u64::from(n * 10).to_le_bytes());
         run.memory.bytes_mut(ctx, 4)?.fill_from(&n.to_le_bytes());
@@ -408,7 +408,7 @@ fn a_key_is_not_readable_after_its_visit() {
     world.run(|run| {
         assert_eq!(call(run, 164, &[handle(0), 0, world.at(64), 0]).unwrap(), 1);
         let key = u64::from_le_bytes(world.get(64, 8).try_into().unwrap());
-        assert!(run.memory.check_load::<2>(key).is_err());
+        assert!(run.memory.bytes(key, 4).is_err());
         assert_eq!(run.memory.readable(key, 4), 0);
     });
 }

@@ -50,11 +50,11 @@ fn a_helper_of_another_type_is_refused() {
     assert!(matches!(error, HelperError::WrongType { id: 4, program_type: ProgramType::Xdp, .. }));
     assert_eq!(
         error.to_string(),
-        "program of this type cannot use helper bpf_probe_read#4: a program of type xdp calls it, and Linux offers it \
-         to tracepoint, raw_tracepoint, kprobe, perf_event, syscall, axvisor, mem"
+        "program of this type cannot use helper bpf_probe_read#4: a program of type xdp calls it, and it is for \
+         tracepoint, raw_tracepoint, kprobe, perf_event, syscall, axvisor, mem"
     );
     let error = helper::check(9, Some(ProgramType::Kprobe), false).unwrap_err();
-    assert!(error.to_string().ends_with("and Linux offers it to no type of program that this bench runs"), "{error}");
+    assert!(error.to_string().ends_with("and it is for no type of program that this bench runs"), "{error}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn second_slot() {
 
 #[test]
 fn lenient_decoding_takes_unused_fields_for_zero_and_nothing_else() {
-    let program = [insn(0x95, 1, 2, 3, 4), insn(0xd4, 2, 5, 6, 16), insn(0x18, 0, 1, 7, 3), insn(0, 0, 0, 0, 9)];
+    let program = [insn(0x95, 1, 2, 0, 4), insn(0xd4, 2, 5, 6, 16), insn(0x18, 0, 1, 7, 3), insn(0, 0, 0, 0, 9)];
     assert_eq!(decode_lenient(&program, 0), Ok((Op::Exit, 1)));
     let dst = Reg::new(2).unwrap();
     assert_eq!(decode_lenient(&program, 1), Ok((Op::Swap { order: SwapOrder::Little, size: Size::Half, dst }, 1)));

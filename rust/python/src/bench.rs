@@ -17,6 +17,7 @@ use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::columns::{Columns, Numbers};
 use crate::error::{Error, exception};
+use crate::fire::Plans;
 use crate::map::Map;
 use crate::object::Object;
 use crate::program::Program;
@@ -50,7 +51,11 @@ impl Shared {
     }
 
     fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.closed.load(Relaxed) { Err(exception(py, "BenchClosed", (), &[])) } else { Ok(()) }
+        if self.closed.load(Relaxed) {
+            Err(exception(py, "BenchClosed", ("the bench is closed",), &[]))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -138,11 +143,14 @@ impl Bench {
                 return Err(exception(py, "ClockError", (message,), &[]));
             }
         };
-        let bench = bench::Bench::new(Options { cpus, clock, seed, statistics, trace_entries, budget })
-            .map_err(Error::from)?;
+        let bench =
+            bench::Bench::new(Options { cpus, clock, seed, statistics, trace_entries, budget }).map_err(Error::from)?;
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
-        Ok(Bench { shared: Arc::new(Shared { lock: ReentrantMutex::new(bench), closed: AtomicBool::new(false) }), helpers })
+        Ok(Bench {
+            shared: Arc::new(Shared { lock: ReentrantMutex::new(bench), closed: AtomicBool::new(false) }),
+            helpers,
+        })
     }
 
     fn close(&self) {
@@ -212,7 +220,11 @@ impl Bench {
         flags: u32,
         extra: u64,
     ) -> PyResult<Map> {
-        let kind = MapKind::from_name(kind).map_err(Error::from)?;
+        let kind = MapKind::from_name(kind).ok_or_else(|| {
+            let known: Vec<&str> = MapKind::ALL.iter().map(|kind| kind.name()).collect();
+            let message = format!("no kind of map is called {kind:?}; the kinds are {}", known.join(", "));
+            crate::error::map_error(py, axebpf_core::errno::Errno::EINVAL, &name, &message)
+        })?;
         let spec = MapSpec { name, kind, key_size, value_size, max_entries, flags, extra };
         let bench = self.shared.enter(py)?;
         let index = bench.create_map(spec).map_err(Error::from)?;
@@ -224,12 +236,13 @@ impl Bench {
         &self,
         py: Python<'_>,
         object: &Object,
-        rodata: Vec<(String, Vec<u8>)>,
+        globals: Vec<(String, Vec<u8>)>,
         max_entries: Vec<(String, u32)>,
         types: Vec<(String, String)>,
+        only: Option<Vec<String>>,
     ) -> PyResult<(Vec<Program>, Vec<Map>)> {
         let bench = self.shared.enter(py)?;
-        let options = LoadOptions { rodata, max_entries, types };
+        let options = LoadOptions { globals, max_entries, types, only };
         let loaded = bench.load(&object.0, &options).map_err(Error::from)?;
         let programs = loaded.programs.iter().map(|&index| Program::of(&bench, &self.shared, index));
         let maps = loaded.maps.iter().map(|&index| Map::of(&bench, &self.shared, index));
@@ -315,14 +328,13 @@ pub(crate) struct Tracepoint {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slot: Slot,
     pub(crate) spec: Arc<event::TracepointSpec>,
-    /// Names of the fields as interned strings, in order: what keyword names are compared with.
-    pub(crate) names: Vec<Py<pyo3::types::PyString>>,
+    /// How the last calls of `fire` named their arguments.
+    pub(crate) plans: Plans,
 }
 
 impl Tracepoint {
     fn new(py: Python<'_>, shared: &Arc<Shared>, slot: Slot, spec: &TracepointSpec) -> PyResult<Py<Tracepoint>> {
-        let names = spec.0.fields().iter().map(|f| pyo3::types::PyString::intern(py, &f.name).unbind()).collect();
-        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), names })
+        Py::new(py, Tracepoint { shared: shared.clone(), slot, spec: spec.0.clone(), plans: Plans::default() })
     }
 
     /// One event, already encoded.

@@ -1,9 +1,9 @@
-//! Columns from Python: one-dimensional buffers of integers (NumPy arrays, `array.array`, Arrow buffers), and single
-//! integers, which go with any number of rows.
+//! Columns from Python: one-dimensional buffers of integers (NumPy arrays, `array.array`, Arrow buffers); single
+//! integers, which go with any number of rows; and for array fields bytes with their number a row.
 //!
 //! Their contents are copied while the GIL is held, so that no other thread can change them while events are fired.
 
-use axebpf_core::event::Column;
+use axebpf_core::event::{Column, Value};
 use pyo3::buffer::{Element, PyBuffer};
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList};
@@ -32,6 +32,7 @@ enum Owned {
     I32(Vec<i32>),
     I64(Vec<i64>),
     Scalar(i128),
+    Rows(Vec<u8>, usize),
 }
 
 /// The columns of one tracepoint, in the order of its fields.
@@ -44,7 +45,8 @@ impl Columns {
 
     pub(crate) fn as_core(&self) -> Vec<Column<'_>> {
         let column = |owned| match owned {
-            &Owned::Scalar(value) => Column::Scalar(value),
+            &Owned::Scalar(value) => Column::Same(Value::Int(value)),
+            Owned::Rows(bytes, width) => Column::Rows { bytes, width: *width },
             Owned::U8(v) => Column::U8(v),
             Owned::U16(v) => Column::U16(v),
             Owned::U32(v) => Column::U32(v),
@@ -61,6 +63,9 @@ impl Columns {
 fn copy(object: &Bound<'_, PyAny>) -> PyResult<Owned> {
     if object.is_instance_of::<PyInt>() {
         return Ok(Owned::Scalar(object.extract()?));
+    }
+    if let Ok((bytes, width)) = object.extract::<(Vec<u8>, usize)>() {
+        return Ok(Owned::Rows(bytes, width));
     }
     macro_rules! try_type {
         ($($variant:ident $type:ty),*) => {$(

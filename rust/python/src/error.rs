@@ -1,6 +1,7 @@
 //! Errors of the core to the exceptions of `axebpf.errors`.
 
 use axebpf_core::bench::BenchError;
+use axebpf_core::clock::ClockError;
 use axebpf_core::engine::ProgramFault;
 use axebpf_core::errno::Errno;
 use axebpf_core::event::EventError;
@@ -13,9 +14,21 @@ use pyo3::types::{PyDict, PyTuple};
 /// An error on its way to Python.
 pub(crate) struct Error(pub(crate) BenchError);
 
-impl<E: Into<BenchError>> From<E> for Error {
-    fn from(error: E) -> Error {
-        Error(error.into())
+macro_rules! from_core {
+    ($($type:ty),*) => {$(
+        impl From<$type> for Error {
+            fn from(error: $type) -> Error {
+                Error(error.into())
+            }
+        }
+    )*};
+}
+
+from_core!(BenchError, EventError, LoadError, ClockError);
+
+impl From<Box<BenchError>> for Error {
+    fn from(error: Box<BenchError>) -> Error {
+        Error(*error)
     }
 }
 
@@ -65,14 +78,15 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::Clock(_) => exception(py, "ClockError", (message,), &[]),
         BenchError::Event(error) => event(py, error),
         BenchError::Map(error) => exception(py, "MapError", (error.errno().0, message), &[]),
+        BenchError::UnknownMapKind(_) => exception(py, "MapError", (Errno::EINVAL.0, message), &[]),
         BenchError::Load(error) => load(py, error),
         BenchError::Fault(fault) => program_fault(py, fault),
         BenchError::Errno(errno) => exception(py, "MapError", (errno.0, errno.text()), &[]),
         BenchError::Engine { section, .. } if section.is_empty() => exception(py, "LoadError", (message,), &[]),
-        BenchError::Engine { section, .. } => {
-            exception(py, "LoadError", (message,), &[("section", text(py, section))])
+        BenchError::Engine { section, .. } => exception(py, "LoadError", (message,), &[("section", text(py, section))]),
+        BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
+            exception(py, "LoadError", (message,), &[])
         }
-        BenchError::MissingMap { .. } | BenchError::WrongSize { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::NoSuch { object, .. } => exception(py, "LoadError", (message,), &[("file", text(py, object))]),
         BenchError::Attached { .. }
         | BenchError::AttachType { .. }
@@ -81,7 +95,9 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
-        BenchError::Foreign { .. } => crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message)),
+        BenchError::Foreign { .. } => {
+            crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message))
+        }
     }
 }
 

@@ -6,12 +6,14 @@
 use std::ffi::c_int;
 use std::os::raw::c_char;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use axebpf_core::event::{FieldType, Value};
+use axebpf_core::event::{FieldType, TracepointSpec, Value};
+use parking_lot::Mutex;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
-use pyo3::{PyTypeInfo, ffi};
+use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::{Borrowed, ffi};
 
 use crate::bench::{Tracepoint, wrong_type};
 use crate::error::{Error, exception};
@@ -54,12 +56,12 @@ unsafe extern "C" fn fire(
         // SAFETY: vectorcall: `args` are `positional` arguments and one for each name, borrowed for the call; `slf` is
         // the tracepoint that `function` has set.
         let result = unsafe {
-            let slf = Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Tracepoint>();
-            let names = (!names.is_null()).then(|| Bound::from_borrowed_ptr(py, names).cast_into_unchecked::<PyTuple>());
+            let slf = Borrowed::from_ptr(py, slf).cast_unchecked::<Tracepoint>();
+            let names = (!names.is_null()).then(|| Borrowed::from_ptr(py, names).cast_unchecked::<PyTuple>());
             let positional = usize::try_from(positional).unwrap_or(0);
             let count = positional + names.as_ref().map_or(0, |names| names.len());
             let args = if count == 0 { &[] } else { std::slice::from_raw_parts(args, count) };
-            fire_one(&slf, args, positional, names.as_ref())
+            fire_one(&slf, args, positional, names.as_deref())
         };
         match result {
             Ok(()) => py.None().into_ptr(),
@@ -77,13 +79,133 @@ unsafe extern "C" fn fire(
     })
 }
 
-/// Records up to this size are built on the stack.
-const SMALL: usize = 256;
+/// Records up to this size are built on the stack; all of AxVisor's are.
+const SMALL: usize = 64;
 
 /// Bytes on the boundary that a record has.
 #[repr(align(8))]
 struct Aligned([u8; SMALL]);
 
+/// Where each keyword argument of a call goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Field(usize),
+    Time,
+    Cpu,
+}
+
+/// What the names of a call's keyword arguments mean: worked out once for each tuple of names, which is a constant of
+/// the calling code.
+pub(crate) struct Plan {
+    /// Kept, so that no other tuple can have its address.
+    names: Py<PyTuple>,
+    positional: usize,
+    places: Vec<Place>,
+}
+
+impl Plan {
+    fn fits(&self, positional: usize, names: Option<&Bound<'_, PyTuple>>) -> bool {
+        self.positional == positional && names.is_some_and(|names| self.names.as_ptr() == names.as_ptr())
+    }
+
+    /// Checks the names: each a field or `time_ns` or `cpu`, none twice, every field there.
+    fn new(tracepoint: &Tracepoint, positional: usize, names: &Bound<'_, PyTuple>) -> PyResult<Plan> {
+        let py = names.py();
+        let spec = &*tracepoint.spec;
+        let fields = spec.fields().len();
+        if positional > fields {
+            let text = format!("fire() takes the {fields} fields of {}, {positional} values were given", spec.name());
+            return Err(PyTypeError::new_err(text));
+        }
+        let mut given = vec![false; fields];
+        given[..positional].fill(true);
+        let mut places = Vec::with_capacity(names.len());
+        for name in names.iter_borrowed() {
+            let name = name.extract::<String>()?;
+            places.push(match name.as_str() {
+                "time_ns" => Place::Time,
+                "cpu" => Place::Cpu,
+                name => {
+                    let index = spec.field_index(name).map_err(Error::from)?;
+                    if std::mem::replace(&mut given[index], true) {
+                        return Err(PyTypeError::new_err(format!("{}: two values for {name}", spec.name())));
+                    }
+                    Place::Field(index)
+                }
+            });
+        }
+        let missing: Vec<&str> =
+            spec.fields().iter().zip(&given).filter(|(_, given)| !**given).map(|(field, _)| &*field.name).collect();
+        if !missing.is_empty() {
+            let message = format!("no value for {}; every field of the event needs one", missing.join(", "));
+            let place = PyString::new(py, spec.name()).into_any();
+            return Err(exception(py, "FieldError", (message,), &[("tracepoint", place)]));
+        }
+        Ok(Plan { names: names.clone().unbind(), positional, places })
+    }
+}
+
+/// The plans of a tracepoint's call sites. They are kept as long as the tracepoint, so that the common case, the call
+/// site of the last call, takes no lock.
+#[derive(Default)]
+pub(crate) struct Plans {
+    last: AtomicPtr<Plan>,
+    #[expect(clippy::vec_box, reason = "`last` points to them")]
+    all: Mutex<Vec<Box<Plan>>>,
+}
+
+/// A plan that is kept, or one for this call only.
+enum PlanRef<'a> {
+    Kept(&'a Plan),
+    Own(Plan),
+}
+
+impl std::ops::Deref for PlanRef<'_> {
+    type Target = Plan;
+
+    fn deref(&self) -> &Plan {
+        match self {
+            PlanRef::Kept(plan) => plan,
+            PlanRef::Own(plan) => plan,
+        }
+    }
+}
+
+impl Plans {
+    /// Plans that are kept at the most; code that makes its keywords anew for each call would fill memory.
+    const MOST: usize = 64;
+
+    #[inline]
+    fn get(&self, fits: impl Fn(&Plan) -> bool, make: impl FnOnce() -> PyResult<Plan>) -> PyResult<PlanRef<'_>> {
+        // SAFETY: null, or a box of `all`, which is neither moved nor dropped before `self`.
+        match unsafe { self.last.load(Ordering::Acquire).as_ref() } {
+            Some(plan) if fits(plan) => Ok(PlanRef::Kept(plan)),
+            _ => self.search(fits, make),
+        }
+    }
+
+    fn search(&self, fits: impl Fn(&Plan) -> bool, make: impl FnOnce() -> PyResult<Plan>) -> PyResult<PlanRef<'_>> {
+        let mut all = self.all.lock();
+        let plan = match all.iter().position(|plan| fits(plan)) {
+            Some(found) => &mut *all[found],
+            None if all.len() >= Plans::MOST => return make().map(PlanRef::Own),
+            None => {
+                all.push(Box::new(make()?));
+                let last = all.len() - 1;
+                &mut *all[last]
+            }
+        };
+        let plan: *mut Plan = plan;
+        self.last.store(plan, Ordering::Release);
+        // SAFETY: a box of `all`, which is neither moved nor dropped before `self`, and from now on only read.
+        Ok(PlanRef::Kept(unsafe { &*plan }))
+    }
+}
+
+/// Fires one event.
+///
+/// # Safety
+/// `args` must point to live objects.
 unsafe fn fire_one(
     slf: &Bound<'_, Tracepoint>,
     args: &[*mut ffi::PyObject],
@@ -93,7 +215,6 @@ unsafe fn fire_one(
     let py = slf.py();
     let tracepoint = slf.get();
     let spec = &*tracepoint.spec;
-    let fields = tracepoint.names.len();
     let mut small = Aligned([0; SMALL]);
     let mut large = Vec::new();
     let size = spec.record_size();
@@ -103,106 +224,95 @@ unsafe fn fire_one(
         large.resize(size, 0);
         &mut large[..]
     };
-    spec.begin(0, record).map_err(Error::from)?;
+    spec.begin_zeroed(0, record).map_err(Error::from)?;
 
-    if positional > fields {
-        let message = format!("fire() takes the {fields} fields of {}, {positional} values were given", spec.name());
-        return Err(PyTypeError::new_err(message));
-    }
-    // A bit for each field that has its value; a record has at most 8183 bytes of fields.
-    let mut given = [0_u64; 128];
-    let mut count = 0;
-    let mut store = |index: usize, value: *mut ffi::PyObject, record: &mut [u8]| -> PyResult<()> {
+    // Converting an argument may run Python code, which may fire again: the plan is not borrowed meanwhile.
+    let plan = tracepoint.plans.get(
+        |plan| plan.fits(positional, names),
+        || match names {
+            Some(names) => Plan::new(tracepoint, positional, names),
+            None => Plan::new(tracepoint, positional, &PyTuple::empty(py)),
+        },
+    )?;
+    let (mut time_ns, mut cpu) = (None, None);
+    for (index, &value) in args.iter().enumerate() {
+        let place = match index.checked_sub(positional) {
+            None => Place::Field(index),
+            Some(keyword) => plan.places[keyword],
+        };
         // SAFETY: an argument of the call, borrowed for its duration.
-        let value = unsafe { Bound::from_borrowed_ptr(py, value) };
-        let bit = 1 << (index % 64);
-        if given[index / 64] & bit != 0 {
-            let name = &spec.fields()[index].name;
-            return Err(PyTypeError::new_err(format!("{}: two values for {name}", spec.name())));
+        let value = unsafe { Borrowed::from_ptr(py, value) };
+        match place {
+            Place::Field(field) => store_field(spec, field, &value, record)?,
+            Place::Time if value.is_none() => {}
+            Place::Time => time_ns = Some(value.extract()?),
+            Place::Cpu if value.is_none() => {}
+            Place::Cpu => cpu = Some(value.extract()?),
         }
-        given[index / 64] |= bit;
-        count += 1;
-        store_field(tracepoint, index, &value, record)
-    };
-    for (index, &value) in args[..positional].iter().enumerate() {
-        store(index, value, record)?;
-    }
-    let mut time_ns = None;
-    let mut cpu = None;
-    if let Some(names) = names {
-        for (position, &value) in args[positional..].iter().enumerate() {
-            // SAFETY: a tuple of that many names.
-            let name = unsafe { ffi::PyTuple_GetItem(names.as_ptr(), position as ffi::Py_ssize_t) };
-            // Callers mostly name the fields in their order, and the compiler interns names.
-            let expected = positional + position;
-            let same = |index: &usize| tracepoint.names[*index].as_ptr() == name;
-            let index = Some(expected).filter(|index| *index < fields && same(index)).or_else(|| (0..fields).find(same));
-            if let Some(index) = index {
-                store(index, value, record)?;
-                continue;
-            }
-            // SAFETY: the names of keyword arguments are strings; the value is an argument of the call.
-            let (name, value) = unsafe {
-                (Bound::from_borrowed_ptr(py, name).cast_into_unchecked::<PyString>(), Bound::from_borrowed_ptr(py, value))
-            };
-            match &*name.to_string_lossy() {
-                "time_ns" if !value.is_none() => time_ns = Some(value.extract()?),
-                "cpu" if !value.is_none() => cpu = Some(value.extract()?),
-                "time_ns" | "cpu" => {}
-                name => {
-                    let index = spec.field_index(name).map_err(Error::from)?;
-                    store(index, value.as_ptr(), record)?;
-                }
-            }
-        }
-    }
-    if count < fields {
-        let missing = spec.fields().iter().enumerate().filter(|(index, _)| given[index / 64] & (1 << (index % 64)) == 0);
-        let missing: Vec<&str> = missing.map(|(_, field)| &*field.name).collect();
-        let message = format!("no value for {}; every field of the event needs one", missing.join(", "));
-        let place = PyString::new(py, spec.name()).into_any();
-        return Err(exception(py, "FieldError", (message,), &[("tracepoint", place)]));
     }
     tracepoint.fire_record(py, record, time_ns, cpu)
 }
 
 #[inline]
-fn store_field(tracepoint: &Tracepoint, index: usize, value: &Bound<'_, PyAny>, record: &mut [u8]) -> PyResult<()> {
-    let spec = &*tracepoint.spec;
+fn store_field(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, record: &mut [u8]) -> PyResult<()> {
+    // SAFETY: a live object; the GIL is held. A number that fails here is looked at again below.
+    let number = unsafe { ffi::PyLong_AsLongLong(value.as_ptr()) };
+    if number != -1 && spec.try_store(index, number, record) {
+        return Ok(());
+    }
+    // Where the conversion failed it has left an exception.
+    drop(PyErr::take(value.py()));
+    store_other(spec, index, value, record)
+}
+
+/// What is no integer of 64 bits, or does not fit.
+#[cold]
+fn store_other(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, record: &mut [u8]) -> PyResult<()> {
     if let FieldType::Scalar(_) = spec.fields()[index].ty {
-        let number = integer(value)?;
+        let number = integer(spec, index, value)?;
         return Ok(spec.store_int(index, number, record).map_err(Error::from)?);
     }
     if let Ok(text) = value.cast::<PyString>() {
-        let text = text.to_str()?.as_bytes();
-        return Ok(spec.store(index, Value::Bytes(text), record).map_err(Error::from)?);
+        let text = text.extract::<String>()?;
+        return Ok(spec.store(index, Value::Bytes(text.as_bytes()), record).map_err(Error::from)?);
     }
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(spec.store(index, Value::Bytes(bytes.as_bytes()), record).map_err(Error::from)?);
     }
     let mut numbers = Vec::new();
     for item in value.try_iter()? {
-        numbers.push(integer(&item?)?);
+        numbers.push(integer(spec, index, &item?)?);
     }
     Ok(spec.store(index, Value::Ints(&numbers), record).map_err(Error::from)?)
 }
 
-/// An integer, or anything with `__index__`, of at most 64 bits; larger ones are out of every field's range.
+/// An integer, or anything with `__index__`.
 #[inline]
-fn integer(value: &Bound<'_, PyAny>) -> PyResult<i128> {
-    let py = value.py();
-    if PyInt::is_type_of(value) {
-        // SAFETY: an int, by the check.
-        let number = unsafe { ffi::PyLong_AsLongLong(value.as_ptr()) };
-        if number != -1 || PyErr::take(py).is_none() {
-            return Ok(i128::from(number));
-        }
+fn integer(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>) -> PyResult<i128> {
+    // SAFETY: a live object; the GIL is held.
+    let number = unsafe { ffi::PyLong_AsLongLong(value.as_ptr()) };
+    if number == -1
+        && let Some(error) = PyErr::take(value.py())
+    {
+        return large_integer(spec, index, value, &error);
     }
-    value.extract::<i128>().map_err(|error| {
-        if error.is_instance_of::<PyOverflowError>(py) {
-            return exception(py, "FieldError", ("a number of more than 128 bits fits no field",), &[]);
-        }
-        wrong_type("a field takes an integer", value)
-    })
+    Ok(i128::from(number))
 }
 
+/// What does not fit 64 signed bits, or is no integer.
+#[cold]
+fn large_integer(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, error: &PyErr) -> PyResult<i128> {
+    let py = value.py();
+    let field = &spec.fields()[index];
+    if error.is_instance_of::<PyOverflowError>(py) {
+        return value.extract::<i128>().map_err(|_| {
+            let place = PyString::new(py, spec.name()).into_any();
+            let message = format!("{} is {}; a number of more than 128 bits does not fit", field.name, field.ty);
+            exception(py, "FieldError", (message,), &[("tracepoint", place)])
+        });
+    }
+    if !error.is_instance_of::<PyTypeError>(py) {
+        return Err(error.clone_ref(py));
+    }
+    Err(wrong_type(&format!("{}: {} takes an integer", spec.name(), field.name), value))
+}

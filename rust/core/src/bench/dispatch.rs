@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::host::{COMM, EventHost};
+use super::host::{COMM, EventHost, Vm};
 use super::{Bench, BenchError, Link, MAX_LINKS, Tracepoint};
 use crate::engine::{Input, Stack};
 use crate::event::{Column, HEADER_SIZE, Record, Stamp, TRACE_CONTEXT_SIZE};
@@ -50,7 +50,7 @@ impl Patience {
     }
 
     #[inline]
-    fn wait(&mut self, bench: &Bench, pause: &mut Pause<'_>) -> Result<(), BenchError> {
+    fn wait(&mut self, bench: &Bench, pause: &mut Pause<'_>) -> Result<(), Box<BenchError>> {
         self.events += 1;
         if self.events < Patience::EVENTS
             && bench.instructions().wrapping_sub(self.instructions) < Patience::INSTRUCTIONS
@@ -58,7 +58,7 @@ impl Patience {
             return Ok(());
         }
         *self = Patience::new(bench);
-        pause()
+        Ok(pause()?)
     }
 }
 
@@ -72,10 +72,10 @@ impl Bench {
     /// # Errors
     /// [`BenchError::Clock`] for a CPU that there is not.
     #[inline]
-    pub fn stamp(&self, time_ns: Option<u64>, cpu: Option<u32>) -> Result<Stamp, BenchError> {
+    pub fn stamp(&self, time_ns: Option<u64>, cpu: Option<u32>) -> Result<Stamp, Box<BenchError>> {
         let cpu = match cpu {
             Some(cpu) => {
-                self.clock.check_cpu(cpu)?;
+                self.clock.check_cpu(cpu).map_err(BenchError::from)?;
                 cpu
             }
             None => self.clock.cpu(),
@@ -89,8 +89,8 @@ impl Bench {
     /// # Errors
     /// [`BenchError::Fault`] where a program was stopped, after everything else has been done; a listener's error.
     #[inline]
-    pub fn fire(&self, tracepoint: &Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), BenchError> {
-        let event = tracepoint.spec.record(record)?;
+    pub fn fire(&self, tracepoint: &Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), Box<BenchError>> {
+        let event = tracepoint.spec.record(record).map_err(BenchError::from)?;
         tracepoint.fired.set(tracepoint.fired.get().wrapping_add(1));
         if self.options.statistics {
             let mut statistics = tracepoint.statistics.borrow_mut();
@@ -108,14 +108,15 @@ impl Bench {
         self.dispatching.set(self.dispatching.get() + 1);
         let result = self.run_attached(tracepoint, stamp, event);
         self.dispatching.set(self.dispatching.get() - 1);
-        if self.dispatching.get() == 0 {
+        if tracepoint.gone.get() && self.dispatching.get() == 0 {
             // Links that went away meanwhile were only marked.
+            tracepoint.gone.set(false);
             tracepoint.links.borrow_mut().retain(|link| !link.gone);
         }
         result
     }
 
-    fn run_attached(&self, tracepoint: &Tracepoint, stamp: &Stamp, event: Record<'_>) -> Result<(), BenchError> {
+    fn run_attached(&self, tracepoint: &Tracepoint, stamp: &Stamp, event: Record<'_>) -> Result<(), Box<BenchError>> {
         let mut result = Ok(());
         // Programs attached while this event is on its way see the next one.
         let count = tracepoint.links.borrow().len();
@@ -133,43 +134,67 @@ impl Bench {
         for index in 0..tracepoint.listeners.len() {
             if let Some(attached) = tracepoint.listeners.get(index).filter(|attached| !attached.removed.get()) {
                 let heard = attached.listener.event(tracepoint, stamp, event.bytes());
-                result = result.and(heard);
+                result = result.and(heard.map_err(Box::new));
             }
         }
         result
     }
 
-    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: Record<'_>) -> Result<(), BenchError> {
+    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: Record<'_>) -> Result<(), Box<BenchError>> {
         let Some(program) = self.programs.get(link.program) else { return Ok(()) };
         let Some(runnable) = program.runnable() else { return Ok(()) };
-        let program_type = program.program_type();
         let Some(guard) = program.begin(&self.cpus[stamp.cpu as usize].active, stamp.cpu) else {
             return Ok(());
         };
-        let host = EventHost { bench: self, stamp: *stamp, vm: event.vm_context(), cookie: link.cookie };
-        let mut raw = Aligned([0; 12]);
-        let mut trace = Aligned([0; TRACE_CONTEXT_SIZE]);
-        let bytes = event.bytes();
-        let (start, hidden, len, writable) = match program_type {
+        let host = EventHost { bench: self, stamp: *stamp, vm: Vm::Of(event), cookie: link.cookie };
+        let budget = self.options.budget;
+        let outcome = match program.program_type() {
             Some(ProgramType::RawTracepoint) => {
-                raw.0 = event.raw_arguments();
-                (raw.0.as_mut_ptr() as u64, 0, 8 * event.spec().fields().len().min(12), false)
+                let arguments = Aligned(event.raw_arguments());
+                let len = 8 * event.spec().fields().len().min(arguments.0.len());
+                let start = arguments.0.as_ptr() as u64;
+                let context = Window { start, len: len as u64, writable: false };
+                let input = Input { args: [start, 0], context, extra: &[], host: &host, budget };
+                // SAFETY: the context is the array above, which lives on and is not written to.
+                unsafe { runnable.run(stack, &input) }
             }
             Some(ProgramType::Axvisor) => {
-                trace.0 = event.trace_context(stamp.time_ns);
-                (trace.0.as_mut_ptr() as u64, 0, TRACE_CONTEXT_SIZE, true)
+                let mut trace = Aligned(event.trace_context(stamp.time_ns));
+                let start = trace.0.as_mut_ptr() as u64;
+                let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
+                let input = Input { args: [start, 0], context, extra: &[], host: &host, budget };
+                // SAFETY: the context is the array above, which lives on; nothing else refers to it.
+                unsafe { runnable.run(stack, &input) }
             }
-            _ => (bytes.as_ptr() as u64, HEADER_SIZE, bytes.len(), false),
+            _ => {
+                let start = event.bytes().as_ptr() as u64;
+                let hidden = HEADER_SIZE as u64;
+                let len = event.bytes().len() as u64 - hidden;
+                let context = Window { start: start + hidden, len, writable: false };
+                let input = Input { args: [start, 0], context, extra: &[], host: &host, budget };
+                // SAFETY: the context is the record behind its header, borrowed for the run and not written to.
+                unsafe { runnable.run(stack, &input) }
+            }
         };
-        let context = Window { start: start + hidden as u64, len: (len - hidden) as u64, writable };
-        let input = Input { args: [start, 0], context, extra: &[], host: &host, budget: self.options.budget };
-        // SAFETY: the context is the record (read-only) or one of the two arrays above, which live to the end of this
-        // function; nothing else refers to the arrays, and nobody writes to the record.
-        let outcome = unsafe { runnable.run(stack, &input) };
         drop(guard);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.end(&outcome);
-        outcome.result.map(drop).map_err(BenchError::from)
+        match outcome.result {
+            Ok(_) => Ok(()),
+            Err(fault) => Err(Box::new(BenchError::Fault(fault))),
+        }
+    }
+
+    #[inline]
+    fn fire_at(
+        &self,
+        tracepoint: &Tracepoint,
+        record: &[u8],
+        time_ns: Option<u64>,
+        cpu: Option<u32>,
+    ) -> Result<(), Box<BenchError>> {
+        let stamp = self.stamp(time_ns, cpu)?;
+        self.fire(tracepoint, &stamp, record)
     }
 
     /// Fires an event for each row of the columns, at these times and on these CPUs. `pause` is called now and then.
@@ -194,9 +219,9 @@ impl Bench {
             for record in batch.chunk(events).chunks_exact(size) {
                 let time = times.and_then(|times| times.get(events)).copied();
                 let cpu = cpus.and_then(|cpus| cpus.get(events)).copied();
-                let fired = self.stamp(time, cpu).and_then(|stamp| self.fire(tracepoint, &stamp, record));
+                let fired = self.fire_at(tracepoint, record, time, cpu);
                 if let Err(error) = fired.and_then(|()| patience.wait(self, pause)) {
-                    return Ok(Fired { events, error: Some(error) });
+                    return Ok(Fired { events, error: Some(*error) });
                 }
                 events += 1;
             }
@@ -236,9 +261,9 @@ impl Bench {
                 return Ok(Fired { events: event, error: None });
             };
             *next += *size;
-            let fired = self.stamp(Some(time), Some(cpu)).and_then(|stamp| self.fire(tracepoint, &stamp, record));
+            let fired = self.fire_at(tracepoint, record, Some(time), Some(cpu));
             if let Err(error) = fired.and_then(|()| patience.wait(self, pause)) {
-                return Ok(Fired { events: event, error: Some(error) });
+                return Ok(Fired { events: event, error: Some(*error) });
             }
         }
         Ok(Fired { events: order.len().min(times.len()).min(cpus.len()), error: None })
@@ -288,6 +313,8 @@ impl Bench {
         }
         if self.dispatching.get() == 0 {
             links.retain(|link| !link.gone);
+        } else {
+            tracepoint.gone.set(true);
         }
         Ok(())
     }

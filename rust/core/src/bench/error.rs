@@ -16,7 +16,7 @@ pub enum BenchError {
     Clock(#[from] ClockError),
     /// A tracepoint, field or value that cannot be.
     #[error(transparent)]
-    Event(#[from] EventError),
+    Event(Box<EventError>),
     /// A map that cannot be.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -33,7 +33,7 @@ pub enum BenchError {
     },
     /// An object that cannot be loaded.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(Box<LoadError>),
     /// A program that the engine does not take.
     #[error("{program}: {source}{}", line.as_ref().map_or_else(String::new, |line| format!("\n  {line}")))]
     Engine {
@@ -44,7 +44,7 @@ pub enum BenchError {
         /// Source line, where there is one: `file:line: text`.
         line: Option<String>,
         /// Why.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// A program was stopped.
     #[error(transparent)]
@@ -135,6 +135,19 @@ pub enum BenchError {
         /// Bytes given.
         found: usize,
     },
+}
+
+// An error is moved up through every caller: the large ones are boxed.
+impl From<EventError> for BenchError {
+    fn from(error: EventError) -> BenchError {
+        BenchError::Event(Box::new(error))
+    }
+}
+
+impl From<LoadError> for BenchError {
+    fn from(error: LoadError) -> BenchError {
+        BenchError::Load(Box::new(error))
+    }
 }
 
 fn type_name(program_type: Option<ProgramType>) -> &'static str {

@@ -2,7 +2,7 @@
 
 use super::Bench;
 use crate::clock::ClockMode;
-use crate::event::Stamp;
+use crate::event::{Record, Stamp};
 use crate::fault::Fault;
 use crate::helper::{Host, Task, VmContext};
 use crate::memory::Memory;
@@ -14,19 +14,24 @@ pub trait CustomHelpers: Send {
     /// # Errors
     /// [`Fault::Helper`] where there is none, [`Fault::Foreign`] where it failed.
     fn call(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>>;
-
-    /// Whether there is a helper of this id.
-    fn has(&self, id: u32) -> bool;
 }
 
 /// The comm that AxVisor shows for everything that happens in the hypervisor.
 pub(super) const COMM: [u8; 16] = *b"axvisor\0\0\0\0\0\0\0\0\0";
 
+/// Where the VM of a run comes from.
+pub(super) enum Vm<'a> {
+    /// The fields of an event.
+    Of(Record<'a>),
+    /// Who runs a program by hand.
+    Given(VmContext),
+}
+
 /// The world of one event.
 pub(super) struct EventHost<'a> {
     pub(super) bench: &'a Bench,
     pub(super) stamp: Stamp,
-    pub(super) vm: VmContext,
+    pub(super) vm: Vm<'a>,
     pub(super) cookie: u64,
 }
 
@@ -54,7 +59,10 @@ impl Host for EventHost<'_> {
     }
 
     fn vm_context(&self) -> VmContext {
-        self.vm
+        match &self.vm {
+            Vm::Of(record) => record.vm_context(),
+            Vm::Given(context) => *context,
+        }
     }
 
     fn print(&self, text: &str) {

@@ -161,7 +161,7 @@ fn refused(program: &Program, source: EngineError) -> BenchError {
         program: program.name.clone(),
         section: program.section.clone(),
         line: line.map(|line| format!("{}:{}: {}", line.file, line.line, line.text.trim())),
-        source,
+        source: Box::new(source),
     }
 }
 

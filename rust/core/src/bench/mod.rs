@@ -71,6 +71,8 @@ pub struct Tracepoint {
     fired: Cell<u64>,
     statistics: RefCell<Statistics>,
     links: RefCell<Vec<Link>>,
+    /// Whether some of the links are gone and wait to be removed.
+    gone: Cell<bool>,
     listeners: FrozenVec<Box<dispatch::Attached>>,
     /// Listeners that have not been removed.
     listening: Cell<usize>,
@@ -140,8 +142,8 @@ pub struct Bench {
     next_link: Cell<u64>,
     trace: RefCell<TraceRing>,
     cpus: Vec<Cpu>,
-    /// Stacks not in use.
-    stacks: RefCell<Vec<Stack>>,
+    /// A stack for the next run; nested runs make their own.
+    stack: Cell<Option<Box<Stack>>>,
     /// Events on their way, nested ones included.
     dispatching: Cell<u32>,
     /// Instructions executed by programs so far.
@@ -170,7 +172,7 @@ impl Bench {
             next_link: Cell::new(1),
             trace: RefCell::new(TraceRing::new(options.trace_entries, options.cpus)),
             cpus: std::iter::repeat_with(Cpu::default).take(options.cpus as usize).collect(),
-            stacks: RefCell::default(),
+            stack: Cell::new(None),
             dispatching: Cell::new(0),
             instructions: Cell::new(0),
             printed: RefCell::new(None),
@@ -208,6 +210,7 @@ impl Bench {
             fired: Cell::new(0),
             statistics: RefCell::default(),
             links: RefCell::default(),
+            gone: Cell::new(false),
             listeners: FrozenVec::new(),
             listening: Cell::new(0),
         })))
@@ -307,15 +310,19 @@ impl Bench {
     }
 
     /// A stack to run on.
-    fn take_stack(&self) -> Result<Stack, BenchError> {
-        match self.stacks.borrow_mut().pop() {
-            Some(stack) => Ok(stack),
-            None => Ok(Stack::new(mix(!self.options.seed))?),
-        }
+    #[inline]
+    fn take_stack(&self) -> Result<Box<Stack>, Box<BenchError>> {
+        self.stack.take().map_or_else(|| self.new_stack(), Ok)
     }
 
-    fn give_back(&self, stack: Stack) {
-        self.stacks.borrow_mut().push(stack);
+    #[cold]
+    fn new_stack(&self) -> Result<Box<Stack>, Box<BenchError>> {
+        Ok(Box::new(Stack::new(mix(!self.options.seed)).map_err(BenchError::from)?))
+    }
+
+    #[inline]
+    fn give_back(&self, stack: Box<Stack>) {
+        self.stack.set(Some(stack));
     }
 }
 

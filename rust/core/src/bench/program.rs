@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::host::{COMM, EventHost};
+use super::host::{COMM, EventHost, Vm};
 use super::{Bench, BenchError};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
 use crate::event::Stamp;
@@ -32,7 +32,10 @@ pub struct BenchProgram {
     /// Number of the load that made it; none for raw instructions.
     pub object: Option<usize>,
     pub(super) links: Cell<usize>,
-    counts: Cell<Counts>,
+    runs: Cell<u64>,
+    misses: Cell<u64>,
+    faults: Cell<u64>,
+    instructions: Cell<u64>,
     /// CPUs on which it is running, for the types that guard each program by itself.
     running: RefCell<Vec<u32>>,
 }
@@ -62,7 +65,10 @@ impl BenchProgram {
             unloaded: Cell::new(false),
             object,
             links: Cell::new(0),
-            counts: Cell::default(),
+            runs: Cell::new(0),
+            misses: Cell::new(0),
+            faults: Cell::new(0),
+            instructions: Cell::new(0),
             running: RefCell::default(),
         }
     }
@@ -88,7 +94,12 @@ impl BenchProgram {
     /// What it has done so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts.get()
+        Counts {
+            runs: self.runs.get(),
+            misses: self.misses.get(),
+            faults: self.faults.get(),
+            instructions: self.instructions.get(),
+        }
     }
 
     /// What the engine made of it; none once it is unloaded.
@@ -114,21 +125,14 @@ impl BenchProgram {
             }
             free.then_some(Guard::Cpu(active))
         };
-        let mut counts = self.counts.get();
-        if guard.is_some() {
-            counts.runs += 1;
-        } else {
-            counts.misses += 1;
-        }
-        self.counts.set(counts);
+        let counter = if guard.is_some() { &self.runs } else { &self.misses };
+        counter.set(counter.get() + 1);
         guard
     }
 
     pub(super) fn end(&self, outcome: &Outcome) {
-        let mut counts = self.counts.get();
-        counts.instructions = counts.instructions.wrapping_add(outcome.instructions);
-        counts.faults += u64::from(outcome.result.is_err());
-        self.counts.set(counts);
+        self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
+        self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
     }
 }
 
@@ -170,8 +174,14 @@ impl Bench {
     ) -> Result<HandRun, BenchError> {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
-        let Stamp { time_ns, cpu, .. } = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu)?;
-        let host = EventHost { bench: self, stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM }, vm: how.vm, cookie: 0 };
+        let Stamp { time_ns, cpu, .. } =
+            self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
+        let host = EventHost {
+            bench: self,
+            stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM },
+            vm: Vm::Given(how.vm),
+            cookie: 0,
+        };
         let program_type = program.program_type();
         let start = context.as_mut_ptr() as u64;
         let hidden = match program_type {
@@ -201,9 +211,9 @@ impl Bench {
         });
         active.set(active.get() - 1);
         let printed = self.printed.replace(outer).unwrap_or_default();
-        let outcome = ran?;
+        let outcome = ran.map_err(|error| *error)?;
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
-        program.counts.set(Counts { runs: program.counts.get().runs + 1, ..program.counts.get() });
+        program.runs.set(program.runs.get() + 1);
         program.end(&outcome);
         Ok(HandRun { result: outcome.result, instructions: outcome.instructions, printed })
     }

@@ -120,7 +120,7 @@ impl Writer<'_> {
         Ok(match &ty.kind {
             BtfKind::Void => "void".to_owned(),
             BtfKind::Struct { .. } | BtfKind::Union { .. } | BtfKind::Enum { .. } if name.is_empty() => {
-                self.body(id, depth + 1)?
+                self.body(id, depth)?
             }
             BtfKind::Struct { .. } | BtfKind::Forward { union: false } => format!("struct {name}"),
             BtfKind::Union { .. } | BtfKind::Forward { union: true } => format!("union {name}"),
@@ -166,7 +166,7 @@ impl Writer<'_> {
     fn members(&self, text: &mut String, members: &[Member], indent: &str, depth: usize) -> Result<(), BtfError> {
         for member in members {
             let name = self.btf.name_at(member.name)?.to_owned();
-            let declaration = self.declare(member.type_id, name, depth)?;
+            let declaration = self.declare(member.type_id, name, depth + 1)?;
             let _ = match member.bitfield_size {
                 0 => writeln!(text, "{indent}{declaration};"),
                 bits => writeln!(text, "{indent}{declaration}: {bits};"),

@@ -24,7 +24,7 @@ struct Source {
 impl Source {
     #[inline]
     fn load(self, bytes: &[u8]) -> u64 {
-        self.scalar.load(&bytes[self.offset..])
+        self.scalar.load_at(bytes, self.offset)
     }
 }
 

@@ -79,6 +79,26 @@ impl Scalar {
         LIMITS[self as usize].1 as i128
     }
 
+    /// Whether a number is in range.
+    #[inline]
+    pub(super) const fn holds(self, value: i64) -> bool {
+        let (min, max) = LIMITS[self as usize];
+        // Below zero only the lower limit matters, from zero on only the upper one.
+        if value < 0 { value >= min } else { value as u64 <= max }
+    }
+
+    /// Reads the value at an offset of a record, extended to 64 bits by its sign.
+    ///
+    /// No field lies in the 8 bytes of the header, so the 8 bytes that end with it are there; read and shifted, they
+    /// need no branch on the size.
+    #[inline]
+    pub(super) fn load_at(self, record: &[u8], offset: usize) -> u64 {
+        let end = offset + self.size();
+        let raw = u64::from_le_bytes(first(&record[end - 8..end]));
+        let shift = 64 - 8 * self.size() as u32;
+        if self.is_signed() { ((raw as i64) >> shift) as u64 } else { raw >> shift }
+    }
+
     /// Rust's name, which is AxVisor's.
     #[must_use]
     pub const fn rust_name(self) -> &'static str {

@@ -32,8 +32,17 @@ impl TracepointSpec {
     /// [`EventError::RecordSize`] for a buffer of another size than a record's.
     #[inline]
     pub fn begin(&self, pid: i32, record: &mut [u8]) -> Result<(), EventError> {
-        self.check_size(record.len())?;
         record.fill(0);
+        self.begin_zeroed(pid, record)
+    }
+
+    /// As [`TracepointSpec::begin`], for a record that is all zeroes already.
+    ///
+    /// # Errors
+    /// [`EventError::RecordSize`] for a buffer of another size than a record's.
+    #[inline]
+    pub fn begin_zeroed(&self, pid: i32, record: &mut [u8]) -> Result<(), EventError> {
+        self.check_size(record.len())?;
         record[0..2].copy_from_slice(&self.id().to_le_bytes());
         record[4..HEADER_SIZE].copy_from_slice(&pid.to_le_bytes());
         Ok(())
@@ -54,6 +63,27 @@ impl TracepointSpec {
         }
         scalar.store(value, &mut record[field.offset..]);
         Ok(())
+    }
+
+    /// As [`TracepointSpec::store_int`] for the common case; false, with nothing stored, for anything that it would
+    /// refuse and for numbers above `i64::MAX`.
+    #[inline]
+    #[must_use]
+    pub fn try_store(&self, index: usize, value: i64, record: &mut [u8]) -> bool {
+        let Some(field) = self.fields().get(index) else { return false };
+        let FieldType::Scalar(scalar) = field.ty else { return false };
+        let end = field.offset + scalar.size();
+        let fits = scalar.holds(value);
+        let place = record.get_mut(field.offset..end).filter(|_| fits);
+        let raw = value.to_le_bytes();
+        match place {
+            Some([a]) => *a = raw[0],
+            Some(place) if place.len() == 4 => place.copy_from_slice(&raw[..4]),
+            Some(place) if place.len() == 8 => place.copy_from_slice(&raw),
+            Some(place) => place.copy_from_slice(&raw[..2]),
+            None => return false,
+        }
+        true
     }
 
     /// Stores a value into a field of a record that was begun. A text may be shorter than its field; one that fills it

@@ -6,7 +6,7 @@
 //! | `%c` | a byte |
 //! | `%s` | the string at the address; nothing where it cannot be read |
 //! | `%pks` `%pus` | the same of kernel or user memory only, without width |
-//! | `%p` `%pK` | the name of the address (`EXITS[3]+8`, `stack-16`), where Linux prints a hash: the same in every run |
+//! | `%p` `%pK` | the name of the address (`EXITS[3]+8`, `stack-16`), the same in every run; Linux prints a hash |
 //! | `%px` | the address, 16 hexadecimal digits |
 //! | `%ps` `%pS` `%pB` | the symbol there; with its offset for the last two |
 //! | `%pi4` `%pI4` `%pi6` `%pI6` | the IP address in kernel memory there; zeros where it cannot be read |

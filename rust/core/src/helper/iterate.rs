@@ -30,8 +30,8 @@ pub(super) fn bpf_loop(run: &mut Run<'_>, [loops, callback, ctx, flags, _]: [u64
 }
 
 /// `bpf_for_each_map_elem(map, callback, ctx, flags)`: calls `callback(map, key, value, ctx)` for each entry until it
-/// returns other than 0; returns how often it was called. A per-CPU map gives the values of this CPU. `EINVAL` for flags
-/// and for kinds that cannot be walked.
+/// returns other than 0; returns how often it was called. A per-CPU map gives the values of this CPU. `EINVAL` for
+/// flags and for kinds that cannot be walked.
 pub(super) fn for_each_map_elem(
     run: &mut Run<'_>,
     [handle, callback, ctx, flags, _]: [u64; 5],

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use super::Run;
 use crate::errno::Errno;
 use crate::fault::Fault;
-use crate::map::{Map, MapKind};
+use crate::map::{Map, MapKind, MapSpec};
 use crate::memory::Window;
 
 /// Creation flag: programs may not write to the map.
@@ -30,9 +30,8 @@ fn writable<'r>(run: &Run<'r>, handle: u64, helper: u32) -> Result<&'r dyn Map, 
 
 /// Returns a value to the program, or null.
 #[inline]
-fn value(run: &mut Run<'_>, map: &dyn Map, found: Option<NonNull<u8>>) -> u64 {
+fn value(run: &mut Run<'_>, spec: &MapSpec, found: Option<NonNull<u8>>) -> u64 {
     let Some(value) = found else { return 0 };
-    let spec = map.spec();
     let start = value.as_ptr() as u64;
     let writable = spec.flags & BPF_F_RDONLY_PROG == 0;
     // SAFETY: a value that a map has handed out stays valid memory until the map is dropped (`Map`), and the run
@@ -44,9 +43,10 @@ fn value(run: &mut Run<'_>, map: &dyn Map, found: Option<NonNull<u8>>) -> u64 {
 /// `bpf_map_lookup_elem(map, key)`: the value on this CPU, or null.
 pub(super) fn lookup(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, 1)?;
-    let key = run.memory.bytes(key, map.spec().key_size as usize)?;
+    let spec = map.spec();
+    let key = run.memory.bytes(key, spec.key_size as usize)?;
     let found = map.lookup(run.host.cpu(), key);
-    Ok(value(run, map, found))
+    Ok(value(run, spec, found))
 }
 
 /// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value on that CPU; null where there is no such CPU, and for
@@ -57,7 +57,7 @@ pub(super) fn lookup_percpu(run: &mut Run<'_>, [map, key, cpu, ..]: [u64; 5]) ->
     let per_cpu = matches!(map.spec().kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
     let cpu = cpu as u32;
     let found = if per_cpu && cpu < run.host.cpus() { map.lookup(cpu, key) } else { None };
-    Ok(value(run, map, found))
+    Ok(value(run, map.spec(), found))
 }
 
 /// `bpf_map_update_elem(map, key, value, flags)`.

@@ -1,7 +1,8 @@
 //! Reading memory that may not be there.
 //!
 //! The memory of a run (its stack, its context, values of its maps) counts as kernel memory. What else there is, guest
-//! or user memory among it, the bench knows. Errors are Linux's for x86-64 with four levels of page tables, asked of Linux 6.18.
+//! or user memory among it, the bench knows. Errors are Linux's for x86-64 with four levels of page tables, asked of
+//! Linux 6.18.
 
 use super::{Host, Run};
 use crate::errno::Errno;

@@ -146,7 +146,10 @@ impl fmt::Display for ProgramTypes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelperError {
     /// No helper has this number.
-    #[error("invalid func unknown#{id}: Linux's helpers are 1 to {}; helpers of your own begin at {CUSTOM_HELPERS:#x}", ROWS.len())]
+    #[error(
+        "invalid func unknown#{id}: Linux's helpers are 1 to {}; helpers of your own begin at {CUSTOM_HELPERS:#x}",
+        ROWS.len()
+    )]
     UnknownId {
         /// The number.
         id: u32,
@@ -161,7 +164,7 @@ pub enum HelperError {
     },
     /// The helper is not for this type of program.
     #[error(
-        "program of this type cannot use helper {name}#{id}: a program of type {} calls it, and Linux offers it to {types}",
+        "program of this type cannot use helper {name}#{id}: a program of type {} calls it, and it is for {types}",
         ProgramTypes::of(&[*program_type])
     )]
     WrongType {
@@ -187,7 +190,7 @@ pub enum HelperError {
     },
     /// Linux has the helper, this bench does not.
     #[error(
-        "{name}#{id} is not offered by this bench; a helper of your own (id from {CUSTOM_HELPERS:#x}) can stand in for it"
+        "{name}#{id} is not offered by this bench; one of your own (id from {CUSTOM_HELPERS:#x}) can stand in for it"
     )]
     NotOffered {
         /// Helper id.

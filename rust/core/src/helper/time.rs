@@ -13,7 +13,8 @@ pub(super) fn ktime_get_ns(run: &mut Run<'_>, _: [u64; 5]) -> Result<u64, Box<Fa
     Ok(run.host.now())
 }
 
-/// `bpf_jiffies64`: jiffies since boot. Linux begins to count five minutes before its low 32 bits wrap; this begins at 0.
+/// `bpf_jiffies64`: jiffies since boot. Linux begins to count five minutes before its low 32 bits wrap; this begins
+/// at 0.
 pub(super) fn jiffies64(run: &mut Run<'_>, _: [u64; 5]) -> Result<u64, Box<Fault>> {
     Ok(run.host.now() / JIFFY_NS)
 }

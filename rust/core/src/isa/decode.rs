@@ -119,7 +119,7 @@ pub enum DecodeError {
 /// Decodes the instruction at slot `at`, and says how many slots it takes.
 ///
 /// Strict: refuses what Linux's verifier refuses of a single instruction's encoding, unused fields that are not zero
-/// included (RFC 9669 §3.1). A write to r10, a constant divisor of 0 and a constant shift beyond the width are
+/// included (RFC 9669 §3.1; Linux overlooks the `off` of `exit`, and so does this). A write to r10, a constant divisor of 0 and a constant shift beyond the width are
 /// encoded well; refusing those is the verifier's business.
 ///
 /// # Errors
@@ -412,7 +412,8 @@ fn decode_jump(slot: Slot, width: Width) -> Result<Op, DecodeError> {
             Ok(Op::MayGoto { offset: off })
         }
         (jump::EXIT, Width::W64, false) => {
-            slot.unused(&[Field::Dst, Field::Src, Field::Off, Field::Imm])?;
+            // Not `off`: Linux 6.18 does not look at it.
+            slot.unused(&[Field::Dst, Field::Src, Field::Imm])?;
             Ok(Op::Exit)
         }
         (jump::CALL, Width::W64, true) => {

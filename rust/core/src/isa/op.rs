@@ -105,7 +105,7 @@ pub enum Imm64 {
 /// One instruction.
 ///
 /// Jump and call offsets count slots from the slot after the instruction. Everything that [`decode`](super::decode())
-/// returns encodes back to the same slots.
+/// returns encodes back to the same slots, but an `exit` whose unused `off` is not zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Op {
     /// `dst = dst op src`.

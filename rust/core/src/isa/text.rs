@@ -9,6 +9,7 @@ use std::fmt::{self, Write as _};
 
 use super::Insn;
 use super::decode::decode;
+use super::encode::encode;
 use super::op::{Imm64, Op, Reg, Source, SwapOrder};
 use super::opcode::{AluOp, AtomicOp, JumpOp, Size, Width};
 
@@ -23,7 +24,10 @@ pub struct Names<'a> {
 
 impl Names<'_> {
     /// No names: helpers print as `unknown#5`, maps as `map[0]`.
-    pub const NONE: Names<'static> = Names { helper: &|_| None, map: &|_| None };
+    #[must_use]
+    pub const fn none() -> Self {
+        Names { helper: &|_| None, map: &|_| None }
+    }
 }
 
 impl fmt::Debug for Names<'_> {
@@ -40,14 +44,14 @@ pub fn instruction(op: &Op, names: &Names<'_>) -> String {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Text { op: self, names: &Names::NONE, label: None }.fmt(f)
+        Text { op: self, names: &Names::none(), label: None }.fmt(f)
     }
 }
 
 /// A whole program, one instruction a line, with labels named after the slot that they stand at.
 ///
-/// A slot that is no instruction prints as `.8byte` with its bytes as a little-endian number, and the reason as a
-/// comment. A target outside the program or inside an instruction stays a distance.
+/// A slot that is no instruction, or an `exit` with an unused `off`, prints as `.8byte` with its bytes as a
+/// little-endian number, and the reason as a comment. A target outside the program or inside an instruction stays a distance.
 #[must_use]
 pub fn disassemble(insns: &[Insn], names: &Names<'_>) -> String {
     let mut lines = Vec::new();
@@ -72,13 +76,16 @@ pub fn disassemble(insns: &[Insn], names: &Names<'_>) -> String {
         }
         // Writing to a String cannot fail.
         let _ = match decoded {
+            Ok((op, 1)) if encode(op).0 != insns[*at] => writeln!(text, "    {} ; {op}", raw(insns[*at])),
             Ok((op, _)) => writeln!(text, "    {}", Text { op, names, label: label_of(*at, op) }),
-            Err(error) => {
-                writeln!(text, "    .8byte {:#018x} ; {error}", u64::from_le_bytes(insns[*at].to_bytes()))
-            }
+            Err(error) => writeln!(text, "    {} ; {error}", raw(insns[*at])),
         };
     }
     text
+}
+
+fn raw(insn: Insn) -> String {
+    format!(".8byte {:#018x}", u64::from_le_bytes(insn.to_bytes()))
 }
 
 /// Characters of names and words.

@@ -23,8 +23,9 @@ pub(super) struct Cells {
     stride: usize,
     /// Cells that there may ever be.
     limit: usize,
-    /// Cells of the first piece, a power of two.
+    /// Cells of the first piece, a power of two, and its logarithm.
     first: usize,
+    first_log2: u32,
     pieces: Vec<Arena>,
     hasher: FixedState,
 }
@@ -47,8 +48,17 @@ impl Cells {
         let limit = limit as usize;
         let first = if preallocate { limit.next_power_of_two() } else { FIRST_PIECE };
         let stride = stride.ok_or(Errno::ENOMEM)?;
-        let hasher = FixedState::with_seed(0);
-        let mut cells = Cells { layout, key_size, key_stride, stride, limit, first, pieces: Vec::new(), hasher };
+        let mut cells = Cells {
+            layout,
+            key_size,
+            key_stride,
+            stride,
+            limit,
+            first,
+            first_log2: first.ilog2(),
+            pieces: Vec::new(),
+            hasher: FixedState::with_seed(0),
+        };
         if preallocate {
             cells.grow(0)?;
         }
@@ -70,8 +80,8 @@ impl Cells {
     #[inline]
     fn piece_of(&self, cell: u32) -> (usize, usize) {
         let shifted = cell as usize + self.first;
-        let piece = (shifted.ilog2() - self.first.ilog2()) as usize;
-        (piece, shifted - (self.first << piece))
+        let piece = shifted.ilog2() - self.first_log2;
+        (piece as usize, shifted - (self.first << piece))
     }
 
     /// The key of a cell that has been grown to.

@@ -90,7 +90,7 @@ impl State {
             Some(taken) => taken,
             None => {
                 let oldest = self.lru.as_ref().and_then(Lru::oldest).ok_or(Errno::E2BIG)?;
-                self.remove(self.slots.cell(oldest));
+                self.evict(self.slots.cell(oldest));
                 // The slot just freed is the next to be taken.
                 self.slots.take(|_| Ok(()))?.ok_or(Errno::E2BIG)?
             }
@@ -106,12 +106,30 @@ impl State {
         Ok(Target { cell, new: true })
     }
 
-    /// Ends the entry of a cell.
-    fn remove(&mut self, cell: u32) {
-        let slot = self.slots.slot(cell);
+    /// Ends the entry of a key, after `last` has seen its cell.
+    fn remove(&mut self, key: Bytes<'_>, last: impl FnOnce(&State, u32)) -> Result<(), Errno> {
+        // SAFETY: `Hash` lets only keys of the key size pass.
+        let hash = unsafe { self.cells.hash(key.as_ptr()) };
+        // SAFETY: as above.
+        let same = |cell: &u32| unsafe { self.cells.has_key(*cell, key.as_ptr()) };
+        let Ok(entry) = self.table.find_entry(hash, same) else { return Err(Errno::ENOENT) };
+        let (cell, _) = entry.remove();
+        last(self, cell);
+        self.release(cell);
+        Ok(())
+    }
+
+    /// Drives out the entry of a cell.
+    fn evict(&mut self, cell: u32) {
         if let Ok(entry) = self.table.find_entry(self.cells.hash_of(cell), |other| *other == cell) {
             entry.remove();
         }
+        self.release(cell);
+    }
+
+    /// Makes the slot of a cell that the table no longer has a free one.
+    fn release(&mut self, cell: u32) {
+        let slot = self.slots.slot(cell);
         if let Some(lru) = &mut self.lru {
             lru.remove(slot);
         }
@@ -226,10 +244,7 @@ impl Map for Hash {
         if !self.is_key(key) {
             return Err(Errno::EINVAL);
         }
-        let mut state = self.state.lock();
-        let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        state.remove(cell);
-        Ok(())
+        self.state.lock().remove(key, |_, _| ())
     }
 
     /// An entry that is deleted before its turn is not visited; one that is added may be. The key is the map's own:
@@ -283,11 +298,7 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
-        let mut state = self.state.lock();
-        let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        state.append_value(cell, out);
-        state.remove(cell);
-        Ok(())
+        self.state.lock().remove(key, |state, cell| state.append_value(cell, out))
     }
 
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {

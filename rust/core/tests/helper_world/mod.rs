@@ -78,7 +78,8 @@ impl World {
     pub fn run<R>(&self, body: impl FnOnce(&mut Run<'_>) -> R) -> R {
         let window = |arena: &Arena| Window { start: arena.address(), len: arena.len() as u64, writable: true };
         // SAFETY: the arenas live as long as `self`, and nobody holds references into them.
-        let memory = unsafe { Memory::new(window(&self.stack), window(&self.context), &self.maps) };
+        let memory =
+            unsafe { Memory::new(window(&self.stack), window(&self.context), window(&self.context).start, &self.maps) };
         body(&mut Run { memory, maps: &self.maps, host: self, code: self, depth: 1, left: 1 << 20 })
     }
 

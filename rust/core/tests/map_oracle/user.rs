@@ -122,7 +122,7 @@ impl Pair {
 
     fn run(&self, seed: u64) {
         let mut random = Random(seed);
-        let frozen_at = if seed % 3 == 0 { OPERATIONS * 3 / 4 } else { OPERATIONS };
+        let frozen_at = if seed.is_multiple_of(3) { OPERATIONS * 3 / 4 } else { OPERATIONS };
         for n in 0..OPERATIONS {
             if n == frozen_at {
                 for _ in 0..2 {

@@ -478,7 +478,8 @@ unsafe fn call(
 pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op, its `imm` the index of a helper of the code, which outlives the machine.
     unsafe {
-        let function = *(&(*(*m).code).helpers).get_unchecked((*pc).imm as usize);
+        let code = &*(*m).code;
+        let function = *code.helpers.get_unchecked((*pc).imm as usize);
         call(pc, m, mem, n, function)
     }
 }

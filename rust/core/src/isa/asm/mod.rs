@@ -27,7 +27,10 @@ pub struct Symbols<'a> {
 
 impl Symbols<'_> {
     /// No names: helpers are written `name#id`, maps `map[0]`.
-    pub const NONE: Symbols<'static> = Symbols { helper: &|_| None, map: &|_| None };
+    #[must_use]
+    pub const fn none() -> Self {
+        Symbols { helper: &|_| None, map: &|_| None }
+    }
 }
 
 impl std::fmt::Debug for Symbols<'_> {
@@ -55,7 +58,7 @@ pub struct AsmError {
 /// # Errors
 /// The first line that is wrong.
 pub fn assemble(text: &str) -> Result<Vec<Insn>, AsmError> {
-    assemble_with(text, &Symbols::NONE)
+    assemble_with(text, &Symbols::none())
 }
 
 /// Assembles a program; helpers and maps may go by the names that `symbols` knows.

@@ -1,0 +1,379 @@
+"""`Bench`: one hypervisor under test.
+
+A bench owns a clock, CPUs, tracepoints, maps, programs, links, a trace and statistics; two benches share nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from axebpf import _native
+from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
+from axebpf.bench.loaded import Globals, LoadedObject
+from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
+from axebpf.bench.stats import Statistics, StatisticsTable
+from axebpf.btf import codec_of
+from axebpf.errors import AttachError, HelperError, HypervisorError, LoadError, NotFound, did_you_mean
+from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
+from axebpf.maps import Map, MapTable, wrap
+from axebpf.trace import Trace
+from axebpf.tracepoints import BUILTIN
+
+__all__ = [
+    "Bench",
+    "Clock",
+    "Globals",
+    "Link",
+    "Listener",
+    "LoadedObject",
+    "Program",
+    "ProgramRun",
+    "ProgramStats",
+    "RunResult",
+    "Statistics",
+    "Step",
+    "TracepointHandle",
+]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a workload came to."""
+
+    events: int
+    """Events fired."""
+    by_tracepoint: dict[str, int]
+    """Events of each tracepoint."""
+    lost: int
+    """Trace entries lost."""
+    programs: dict[str, ProgramStats]
+    """What each program did during the run, by its name (with `#id` where two share one)."""
+    time_ns: int
+    """Time of the last event."""
+
+
+class Clock:
+    """The clock of a bench."""
+
+    def __init__(self, native: _native.Bench) -> None:
+        self._native = native
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds since boot."""
+        return self._native.now()
+
+    def set(self, ns: int) -> None:
+        """Sets the clock, backwards too. Raises ClockError for `clock="real"`."""
+        self._native.set_time(ns)
+
+    def advance(self, ns: int) -> None:
+        """Moves the clock on. Raises ClockError for `clock="real"`."""
+        self._native.advance(ns)
+
+    def __repr__(self) -> str:
+        return f"<Clock at {self.now} ns>"
+
+
+class Bench:
+    """One hypervisor under test, with AxVisor's 29 tracepoints; also a context manager that closes it.
+
+    `engine`: `"auto"` or `"interpreter"`. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
+    told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random numbers and of the
+    pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`: room of the trace.
+    `budget`: instructions that one run may execute.
+
+    >>> with Bench() as bench:
+    ...     bench.tracepoints["vmm:vm_boot"].fire(vm_id=1, duration_ns=1500)
+    ...     bench.stats["vmm:vm_boot"].total_ns
+    1500
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: str = "auto",
+        cpus: int = 4,
+        clock: str | int = "manual",
+        seed: int = 0,
+        statistics: bool = True,
+        trace_entries: int = 65536,
+        budget: int = 1 << 24,
+    ) -> None:
+        if engine not in ("auto", "interpreter"):
+            raise LoadError(f"no engine {engine!r}; engines are auto and interpreter")
+        self._native = _native.Bench(
+            cpus=cpus, clock=clock, seed=seed, statistics=statistics, trace_entries=trace_entries, budget=budget
+        )
+        self._by_slot: list[TracepointHandle] = []
+        self._layouts: dict[str, Any] = {}
+        self._programs: list[Program] = []
+        self._helper_names: dict[int, str] = {}
+        self.cpus = cpus
+        """How many CPUs it has."""
+        self.tracepoints: Mapping[str, TracepointHandle] = TracepointTable(self)
+        """Tracepoints by name."""
+        self.stats = StatisticsTable(self)
+        """Statistics by tracepoint."""
+        self.maps = MapTable("this bench")
+        """All maps by name."""
+        self.clock = Clock(self._native)
+        """The clock."""
+        self.trace = Trace(self._native, self._layouts)
+        """The trace."""
+        for declared in BUILTIN:
+            self.define(declared)
+
+    # Tracepoints
+
+    def define(self, declared: Declared) -> TracepointHandle:
+        """Adds a tracepoint of one's own, equal to the built-in ones. Raises DeclarationError for a taken one."""
+        spec = _native.TracepointSpec(declared.event_name, declared.id, declared.declaration())
+        native = self._native.define(spec)
+        handle = TracepointHandle(self, native, spec, declared)
+        self._by_slot.append(handle)
+        self._layouts[declared.event_name] = spec
+        return handle
+
+    def _handle(self, tracepoint: str | TracepointHandle | Declared) -> TracepointHandle:
+        if isinstance(tracepoint, TracepointHandle):
+            if tracepoint._bench is not self:
+                raise AttachError(f"{tracepoint.name} belongs to another bench")
+            return tracepoint
+        if isinstance(tracepoint, type):
+            return self.tracepoints[tracepoint.event_name]
+        if ":" not in tracepoint:
+            # A raw tracepoint is named by its event alone, as on Linux.
+            found = [handle for handle in self._by_slot if handle.declaration.event == tracepoint]
+            if found:
+                return found[0]
+            names = [handle.declaration.event for handle in self._by_slot]
+            raise NotFound(f"no event {tracepoint}{did_you_mean(tracepoint, names)}")
+        return self.tracepoints[tracepoint]
+
+    def enable(self, pattern: str = "*") -> int:
+        """Lets the events of all tracepoints that match (`vmm:*`) enter the trace; returns how many those are."""
+        return self._set_enabled(pattern, True)
+
+    def disable(self, pattern: str = "*") -> int:
+        """The opposite of `enable`."""
+        return self._set_enabled(pattern, False)
+
+    def _set_enabled(self, pattern: str, enabled: bool) -> int:
+        found = fnmatch.filter(self.tracepoints, pattern)
+        if not found:
+            raise NotFound(f"no tracepoint matches {pattern}{did_you_mean(pattern, self.tracepoints)}")
+        for name in found:
+            self.tracepoints[name].enabled = enabled
+        return len(found)
+
+    # Programs and maps
+
+    @property
+    def programs(self) -> Mapping[str, Program]:
+        """All programs by name; of programs that share one, the last."""
+        return types.MappingProxyType({program.name: program for program in self._programs})
+
+    def load(
+        self,
+        source: str | os.PathLike[str] | bytes,
+        *,
+        rodata: Mapping[str, Any] | None = None,
+        max_entries: Mapping[str, int] | None = None,
+        types: Mapping[str, str] | None = None,
+        only: list[str] | None = None,
+    ) -> LoadedObject:
+        """Loads an object: creates its maps, links and checks its programs. Nothing is attached yet.
+
+        `source` is a path or the bytes. `rodata` sets global variables by name (constants too), `max_entries` the
+        capacity of maps, `types` the type of programs whose section names none, `only` which programs are loaded.
+        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded.
+        """
+        if isinstance(source, bytes):
+            data, file = source, "<bytes>"
+        else:
+            file = os.fspath(source)
+            try:
+                data = Path(file).read_bytes()
+            except OSError as error:
+                raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
+        native = _native.Object(data, file)
+        codecs = {entry["name"]: codec_of(entry["layout"]) for entry in native.globals}
+        values = []
+        for name, value in (rodata or {}).items():
+            if name not in codecs:
+                raise LoadError(f"no global variable {name}{did_you_mean(name, codecs)}", file=file)
+            try:
+                values.append((name, codecs[name].encode(value)))
+            except (TypeError, ValueError) as error:
+                raise LoadError(f"the variable {name}: {error}", file=file) from error
+        programs, maps = self._native.load(
+            native, values, list((max_entries or {}).items()), list((types or {}).items()), only
+        )
+        layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
+        table = MapTable(file)
+        for native_map in maps:
+            key, value = layouts[native_map.name]
+            wrapped = wrap(native_map, key, value, self.cpus, native.layout)
+            table.add(wrapped)
+            self.maps.add(wrapped)
+        loaded = [Program(self, program) for program in programs]
+        self._programs.extend(loaded)
+        return LoadedObject(native, loaded, table)
+
+    def load_bytes(
+        self,
+        code: bytes,
+        *,
+        type: str = "axvisor",
+        maps: Mapping[int, Map] | None = None,
+        license: str = "GPL",
+        name: str = "program",
+    ) -> Program:
+        """Loads raw instructions, 8 bytes each. `maps` gives the map for each descriptor that `lddw` names.
+
+        `type` is a `SEC` prefix: `tracepoint`, `raw_tracepoint`, `kprobe`, `syscall`, `xdp`, `socket`, `axvisor`,
+        `mem`. Raises LoadError.
+        """
+        given = [(fd, table_map._native) for fd, table_map in (maps or {}).items()]
+        program = Program(self, self._native.load_bytes(name, bytes(code), type, license, given))
+        self._programs.append(program)
+        return program
+
+    def create_map(
+        self,
+        type: str,
+        key_size: int,
+        value_size: int,
+        max_entries: int,
+        flags: int = 0,
+        *,
+        extra: int = 0,
+        name: str = "map",
+    ) -> Any:
+        """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
+
+        Raises MapError as Linux does.
+        """
+        native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra)
+
+        def no_types(wanted: str) -> Any:
+            raise NotFound(f"{name} was made by hand: there is no type {wanted}")
+
+        integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
+        created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types)
+        self.maps.add(created)
+        return created
+
+    def helper(self, prototype: str, *, id: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Makes a Python function a helper: `@bench.helper("u64 f(u32 vm, void *buf, u32 buf__sz)", id=0x10000)`.
+
+        Numbers arrive as integers; a pointer `p` with a size `p__sz` behind it as a `bytearray` (of a `const` one
+        `bytes`), whose contents go back to the program. The result is an integer or None. Ids begin at 0x10000. An
+        exception stops the run and comes out of `fire`. Raises HelperError for a prototype that cannot be read.
+        """
+        name, parameters = parse_prototype(prototype)
+        if not CUSTOM_HELPERS <= id < 1 << 31:
+            raise HelperError(f"the id is {id:#x}; helpers of one's own have ids from {CUSTOM_HELPERS:#x}", helper=name)
+        if id in self._helper_names:
+            raise HelperError(f"the id {id:#x} is {self._helper_names[id]}", helper=name)
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._helper_names[id] = name
+            self._native.helpers[id] = (adapter(function, parameters), [native for native, _ in parameters])
+            return function
+
+        return register
+
+    # Events
+
+    def run(self, workload: str, **parameters: Any) -> RunResult:
+        """Runs a simulated hypervisor: fires the events of a workload (`boot`), in order, at their times.
+
+        Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault where a program was
+        stopped.
+        """
+        import numpy as np
+
+        from axebpf.hypervisor import workload as make
+
+        stream = make(workload, **parameters)
+        if stream.cpus > self.cpus:
+            raise HypervisorError(
+                f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
+                workload=workload,
+            )
+        nothing = np.empty(0, np.uint8)
+        before = {program.id: program.stats for program in self._programs}
+        fired = {name: handle.fired for name, handle in self.tracepoints.items()}
+        lost = self.trace.lost
+        events = last = 0
+        for chunk in stream:
+            handles = [self.tracepoints[name] for name in chunk.names]
+            columns = [[chunk.columns.get(h.name, {}).get(field, nothing) for field in h._fields] for h in handles]
+            events += self._native.fire_mixed(
+                [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
+            )
+            last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
+        counts = {name: handle.fired - fired[name] for name, handle in self.tracepoints.items()}
+        return RunResult(
+            events=events,
+            by_tracepoint={name: count for name, count in counts.items() if count},
+            lost=self.trace.lost - lost,
+            programs=self._program_deltas(before),
+            time_ns=last,
+        )
+
+    def _program_deltas(self, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:
+        out: dict[str, ProgramStats] = {}
+        for program in self._programs:
+            old, new = before[program.id], program.stats
+            delta = ProgramStats(
+                new.runs - old.runs,
+                new.misses - old.misses,
+                new.faults - old.faults,
+                new.instructions - old.instructions,
+            )
+            if delta.runs or delta.misses:
+                out[program.name if program.name not in out else f"{program.name}#{program.id}"] = delta
+        return out
+
+    @property
+    def cpu(self) -> int:
+        """The CPU that events happen on. Setting it raises ClockError for one that there is not."""
+        return self._native.cpu()
+
+    @cpu.setter
+    def cpu(self, cpu: int) -> None:
+        self._native.set_cpu(cpu)
+
+    # Life
+
+    def close(self) -> None:
+        """Ends the bench: whatever is done with it or its parts from now on raises BenchClosed."""
+        self._native.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._native.closed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<Bench, closed>"
+        return (
+            f"<Bench: engine interpreter, {self.cpus} CPUs, {len(self.tracepoints)} tracepoints, "
+            f"{len(self._programs)} programs, {len(self.maps)} maps>"
+        )

@@ -1,0 +1,89 @@
+"""What a load has made of an object: programs, maps, global variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from axebpf.bench.program import Link, Program
+from axebpf.btf import Codec, codec_of
+from axebpf.errors import NotFound, did_you_mean
+from axebpf.maps import Map, MapTable
+
+if TYPE_CHECKING:
+    from axebpf import _native
+
+__all__ = ["Globals", "LoadedObject"]
+
+
+class Globals(Mapping[str, Any]):
+    """The global variables of an object, typed by BTF; those that are not const can be set."""
+
+    def __init__(self, entries: list[dict[str, Any]], maps: MapTable) -> None:
+        self._entries: dict[str, tuple[str, int, Codec]] = {
+            entry["name"]: (entry["map"], entry["offset"], codec_of(entry["layout"])) for entry in entries
+        }
+        self._maps = maps
+
+    def _find(self, name: str) -> tuple[Map, int, Codec]:
+        if name not in self._entries:
+            raise NotFound(f"no global variable {name}{did_you_mean(name, self._entries)}")
+        section, offset, codec = self._entries[name]
+        return self._maps[section], offset, codec
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of a variable now. Raises NotFound, which names the nearest one."""
+        section, offset, codec = self._find(name)
+        data = section.lookup(bytes(4)) or b""
+        return codec.decode(data[offset : offset + codec.size])
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Sets a variable. Raises MapError EPERM for a const one: give it to `load(rodata=…)`."""
+        section, offset, codec = self._find(name)
+        data = bytearray(section.lookup(bytes(4)) or b"")
+        data[offset : offset + codec.size] = codec.encode(value)
+        section.update(bytes(4), bytes(data))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Globals {dict(self)}>"
+
+
+class LoadedObject(Mapping[str, Program]):
+    """What `Bench.load` made of an object: programs by name, `maps`, `globals`."""
+
+    def __init__(self, native: _native.Object, programs: list[Program], maps: MapTable) -> None:
+        self._native = native
+        self._programs = {program.name: program for program in programs}
+        self.maps = maps
+        """The object's maps by name, data sections among them."""
+        self.globals = Globals(native.globals, maps)
+        """The object's global variables."""
+        self.license = native.license
+        """The licence string."""
+        self.warnings = native.warnings
+        """What the loader passed over."""
+
+    def __getitem__(self, name: str) -> Program:
+        """A program. Raises NotFound, which names the nearest one."""
+        if name not in self._programs:
+            raise NotFound(f"{self._native.file} has no program {name}{did_you_mean(name, self._programs)}")
+        return self._programs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._programs)
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+    def attach(self) -> list[Link]:
+        """Attaches every program whose section names a tracepoint."""
+        return [program.attach() for program in self._programs.values() if program.target is not None]
+
+    def __repr__(self) -> str:
+        return f"<LoadedObject {self._native.file}: {', '.join(self._programs)}>"

@@ -1,0 +1,66 @@
+"""Statistics of tracepoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from axebpf.bench import Bench
+
+__all__ = ["Statistics", "StatisticsTable"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What the events of one tracepoint came to. Times are nanoseconds; None where there was no sample."""
+
+    count: int
+    """Events."""
+    samples: int
+    """Events with a duration."""
+    total_ns: int
+    """All durations together."""
+    min_ns: int | None
+    """The shortest duration."""
+    max_ns: int | None
+    """The longest."""
+    avg_ns: int | None
+    """The average over the samples."""
+    last_timestamp_ns: int | None
+    """Time of the last event."""
+    p50_ns: int | None
+    """Upper bound of the bucket that holds the median."""
+    p90_ns: int | None
+    """Upper bound of the bucket of the 90th percentile."""
+    p99_ns: int | None
+    """Upper bound of the bucket of the 99th percentile."""
+    buckets: tuple[int, ...]
+    """Samples below 1 µs, 10 µs, 100 µs, 1 ms, 10 ms, 100 ms, 1 s, and the rest."""
+
+
+class StatisticsTable(Mapping[str, Statistics]):
+    """Statistics by tracepoint, for those that have fired."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def __getitem__(self, name: str) -> Statistics:
+        """The statistics of a tracepoint. Raises NotFound, which names the nearest one."""
+        values = self._bench.tracepoints[name]._native.statistics()
+        return Statistics(**{**values, "buckets": tuple(values["buckets"])})
+
+    def percentile(self, name: str, percent: float) -> int | None:
+        """An estimate of a percentile, interpolated inside its bucket; None without samples."""
+        return self._bench.tracepoints[name]._native.interpolated(round(percent * 10_000))
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self._bench._native.reset_statistics()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._bench.tracepoints if self._bench.tracepoints[name]._native.statistics()["count"])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

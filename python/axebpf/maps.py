@@ -1,0 +1,358 @@
+"""Maps as Python sees them: mappings, queues and rings, typed by the object's BTF.
+
+What a map is called on Linux decides its class: `HashMap` and `ArrayMap` are mappings, `QueueMap` is a queue or a
+stack, `RingBuffer` gives its records one by one. `Map` has what all share, among it the raw operations of bpf(2), which
+take and give bytes and raise `MapError` with Linux's errno.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from axebpf.btf import Codec, Layout, codec_of
+from axebpf.errors import KeyNotFound, MapError, NotFound, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from axebpf import _native
+
+__all__ = ["ArrayMap", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
+
+BPF_ANY, BPF_NOEXIST, BPF_EXIST = 0, 1, 2
+"""Flags of `update`: create or replace, create only, replace only."""
+
+_EINVAL = 22
+
+
+class PerCpu(tuple[Any, ...]):
+    """The values of one key of a per-CPU map, one a CPU.
+
+    >>> PerCpu([3, 0, 4, 0]).sum()
+    7
+    """
+
+    __slots__ = ()
+
+    def sum(self) -> Any:
+        """All values added: numbers, or structures member by member."""
+        first = self[0]
+        if isinstance(first, tuple):
+            members = zip(*self, strict=True)
+            return type(first)(*(sum(column) for column in members))
+        if isinstance(first, list):
+            return [sum(column) for column in zip(*self, strict=True)]
+        return sum(self)
+
+
+class Map:
+    """A map of a bench: its kind and sizes, and the raw operations of bpf(2)."""
+
+    def __init__(self, native: _native.Map, key: Layout | None, value: Layout | None, cpus: int) -> None:
+        self._native = native
+        self._cpus = cpus
+        self.key_type: Codec = codec_of(key or ("bytes", native.key_size))
+        """How keys are typed."""
+        self.value_type: Codec = codec_of(value or ("bytes", native.value_size))
+        """How values are typed."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the object."""
+        return self._native.name
+
+    @property
+    def type(self) -> str:
+        """Its kind, by the kernel's name: `hash`, `array`, `ringbuf`."""
+        return self._native.kind
+
+    @property
+    def key_size(self) -> int:
+        """Bytes of a key."""
+        return self._native.key_size
+
+    @property
+    def value_size(self) -> int:
+        """Bytes of a value, without the padding of per-CPU maps."""
+        return self._native.value_size
+
+    @property
+    def max_entries(self) -> int:
+        """Entries that it can hold; of a ring buffer, bytes."""
+        return self._native.max_entries
+
+    @property
+    def flags(self) -> int:
+        """The `BPF_F_*` flags that it was created with."""
+        return self._native.flags
+
+    @property
+    def per_cpu(self) -> bool:
+        """Whether each CPU has a value of its own."""
+        return "percpu" in self.type
+
+    def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
+        """`BPF_MAP_LOOKUP_ELEM`: the value's bytes (of a per-CPU map one a CPU, each padded to 8), or None."""
+        return self._native.lookup(key, flags)
+
+    def update(self, key: bytes, value: bytes, flags: int = BPF_ANY) -> None:
+        """`BPF_MAP_UPDATE_ELEM`. Raises MapError with Linux's errno."""
+        self._native.update(key, value, flags)
+
+    def delete(self, key: bytes) -> None:
+        """`BPF_MAP_DELETE_ELEM`. Raises KeyNotFound where there is no such key."""
+        self._native.delete(key)
+
+    def next_key(self, key: bytes | None = None) -> bytes | None:
+        """`BPF_MAP_GET_NEXT_KEY`: the key after this one; the first without one; None at the end."""
+        return self._native.next_key(key)
+
+    def push(self, value: bytes, flags: int = BPF_ANY) -> None:
+        """Pushes to a queue or stack; with BPF_EXIST, a full one drops its oldest value first."""
+        self._native.push(value, flags)
+
+    def pop(self) -> bytes | None:
+        """Takes from a queue (the oldest) or stack (the newest); None when it is empty."""
+        return self._native.pop()
+
+    def peek(self) -> bytes | None:
+        """As `pop`, without taking."""
+        return self._native.peek()
+
+    def lookup_and_delete(self, key: bytes) -> bytes | None:
+        """`BPF_MAP_LOOKUP_AND_DELETE_ELEM`: the value's bytes, or None where there is no such key."""
+        return self._native.lookup_and_delete(key)
+
+    def freeze(self) -> None:
+        """Refuses changes from the bench from now on; programs may go on. Raises MapError when it is frozen."""
+        self._native.freeze()
+
+    def __len__(self) -> int:
+        """Entries that it holds now; of an array, all; of a ring buffer, records not yet consumed."""
+        return len(self._native)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _decode_value(self, data: bytes | memoryview) -> Any:
+        if not self.per_cpu:
+            return self.value_type.decode(data)
+        stride = (self.value_size + 7) // 8 * 8
+        return PerCpu(self.value_type.decode(data[cpu * stride :]) for cpu in range(self._cpus))
+
+    def _encode_value(self, value: Any) -> bytes:
+        if not self.per_cpu:
+            return self._encoded("value", self.value_type, value)
+        stride = (self.value_size + 7) // 8 * 8
+        if isinstance(value, (bytes, bytearray)) and len(value) == stride * self._cpus:
+            return bytes(value)
+        values = list(value)
+        if len(values) != self._cpus:
+            raise MapError(_EINVAL, f"this bench has {self._cpus} CPUs, got values for {len(values)}", map=self.name)
+        return b"".join(self._encoded("value", self.value_type, item).ljust(stride, b"\0") for item in values)
+
+    def _encoded(self, what: str, codec: Codec, value: Any) -> bytes:
+        try:
+            return codec.encode(value)
+        except (TypeError, ValueError) as error:
+            raise MapError(_EINVAL, f"the {what} {value!r}: {error}", map=self.name) from None
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self.name}: {self.type} of {self.key_type.name} to {self.value_type.name}, "
+            f"{len(self)} of {self.max_entries}>"
+        )
+
+
+class _Keyed(Map, MutableMapping[Any, Any]):
+    """A map with keys: a mapping. Keys and values are typed by BTF; bytes of the right length are taken as they are."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getitem__(self, key: Any) -> Any:
+        """The value of a key. Raises KeyNotFound (a KeyError) where there is none."""
+        data = self.lookup(self._encoded("key", self.key_type, key))
+        if data is None:
+            raise KeyNotFound(2, f"no entry with the key {key!r}", map=self.name)
+        return self._decode_value(data)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Creates or replaces an entry; of a per-CPU map, with one value a CPU."""
+        super().update(self._encoded("key", self.key_type, key), self._encode_value(value))
+
+    def __delitem__(self, key: Any) -> None:
+        """Deletes an entry. Raises KeyNotFound where there is none, MapError for arrays."""
+        self.delete(self._encoded("key", self.key_type, key))
+
+    def _entries(self) -> Iterator[tuple[bytes, bytes]]:
+        keys, values, count = self._native.dump()
+        if count:
+            key_step, value_step = len(keys) // count, len(values) // count
+            for i in range(count):
+                yield keys[i * key_step : (i + 1) * key_step], values[i * value_step : (i + 1) * value_step]
+
+    def __iter__(self) -> Iterator[Any]:
+        """The keys, as they are when the walk begins."""
+        return (self.key_type.decode(key) for key, _ in self._entries())
+
+    def items(self) -> Any:
+        """Keys and values, as they are when the walk begins."""
+        return [(self.key_type.decode(key), self._decode_value(value)) for key, value in self._entries()]
+
+    def values(self) -> Any:
+        """Values, as they are when the walk begins."""
+        return [self._decode_value(value) for _, value in self._entries()]
+
+    def pop(self, key: Any = None, *default: Any) -> Any:
+        """As of any mapping: removes a key and gives its value."""
+        return MutableMapping.pop(self, key, *default)
+
+    def update(self, *args: Any, **entries: Any) -> None:
+        """As of any mapping, `update({(1, 0): 5})`; or `update(key, value, flags)` as of `Map`, with bytes."""
+        if len(args) >= 2:
+            super().update(*args, **entries)
+        else:
+            MutableMapping.update(self, *args, **entries)
+
+    def to_dict(self) -> dict[Any, Any]:
+        """A copy as a plain dictionary."""
+        return dict(self.items())
+
+    def sum(self) -> dict[Any, Any]:
+        """Of a per-CPU map, each key with its values over all CPUs added; of others, the same as `to_dict`."""
+        return {key: value.sum() if isinstance(value, PerCpu) else value for key, value in self.items()}
+
+    def to_numpy(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Copies of all keys and all values as arrays, in the order of the walk.
+
+        Of a per-CPU map, the values have a second axis, the CPUs.
+        """
+        import numpy as np
+
+        keys, values, count = self._native.dump()
+        shape: tuple[int, ...] = (count,)
+        kind: Any = self.value_type.dtype
+        if self.per_cpu:
+            shape = (count, self._cpus)
+            stride = (self.value_size + 7) // 8 * 8
+            kind = np.dtype({"names": ["value"], "formats": [kind], "offsets": [0], "itemsize": stride})
+        value_array = np.frombuffer(values, kind).reshape(shape)
+        return np.frombuffer(keys, self.key_type.dtype), value_array["value"] if self.per_cpu else value_array
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.to_dict() == dict(other.items())
+
+
+class HashMap(_Keyed):
+    """A `hash`, `lru_hash` or per-CPU hash: a mutable mapping."""
+
+
+class ArrayMap(_Keyed):
+    """An `array` or `percpu_array`: a mapping of all indices from 0, whose entries cannot be deleted."""
+
+    def __iter__(self) -> Iterator[int]:
+        """The indices."""
+        return iter(range(self.max_entries))
+
+    def clear(self) -> None:
+        """Sets every value to zero."""
+        zero = bytes(len(self.lookup(bytes(4)) or b""))
+        for index in range(self.max_entries):
+            self.update(index.to_bytes(4, "little"), zero, BPF_ANY)
+
+
+class QueueMap(Map):
+    """A `queue` or `stack`. Iterating does not take: `list(q)` is what `pop` would give, one by one."""
+
+    def append(self, value: Any) -> None:
+        """Pushes a value. Raises MapError E2BIG when it is full."""
+        self.push(self._encode_value(value))
+
+    def take(self) -> Any:
+        """Pops a value. Raises IndexError when it is empty."""
+        data = self.pop()
+        if data is None:
+            raise IndexError(f"{self.name} is empty")
+        return self._decode_value(data)
+
+    def __iter__(self) -> Iterator[Any]:
+        _, values, count = self._native.dump()
+        step = self.value_size
+        return (self._decode_value(values[i * step : (i + 1) * step]) for i in range(count))
+
+
+class RingBuffer(Map):
+    """A `ringbuf`. Iterating consumes: each record is given once, in the order of reservation.
+
+    `typed("slow_exit")` makes it give values of that C type instead of bytes.
+    """
+
+    def __init__(self, native: _native.Map, cpus: int, find_type: Callable[[str], Layout]) -> None:
+        super().__init__(native, None, None, cpus)
+        self._find_type = find_type
+        self._record: Codec | None = None
+
+    def typed(self, name: str) -> RingBuffer:
+        """Types the records by a structure of the object's BTF. Raises NotFound for an unknown name."""
+        self._record = codec_of(self._find_type(name))
+        return self
+
+    def consume(self) -> Any:
+        """The oldest submitted record, or None; discarded ones are passed over, a reserved one ends the reading."""
+        data = self._native.consume()
+        return data if data is None or self._record is None else self._record.decode(data)
+
+    def __iter__(self) -> Iterator[Any]:
+        while (record := self.consume()) is not None:
+            yield record
+
+    def read(self) -> list[Any]:
+        """All submitted records."""
+        return list(self)
+
+
+def wrap(
+    native: _native.Map, key: Layout | None, value: Layout | None, cpus: int, find_type: Callable[[str], Layout]
+) -> Map:
+    """The class for a map's kind."""
+    kind = native.kind
+    if kind == "ringbuf":
+        return RingBuffer(native, cpus, find_type)
+    if kind in ("queue", "stack"):
+        return QueueMap(native, None, value, cpus)
+    return (ArrayMap if kind in ("array", "percpu_array") else HashMap)(native, key, value, cpus)
+
+
+class MapTable(Mapping[str, Any]):
+    """Maps by name. A name that two loaded objects share is refused: ask the object, `progs.maps`."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._maps: dict[str, list[Map]] = {}
+
+    def add(self, table_map: Map) -> None:
+        """Adds a map."""
+        self._maps.setdefault(table_map.name, []).append(table_map)
+
+    def __getitem__(self, name: str) -> Any:
+        """The map of a name. Raises NotFound, which names the nearest one."""
+        found = self._maps.get(name, [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NotFound(
+                f"{len(found)} objects of {self._where} have a map {name}; ask the object: progs.maps[{name!r}]"
+            )
+        raise NotFound(f"{self._where} has no map {name}{did_you_mean(name, self._maps)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._maps)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __repr__(self) -> str:
+        return f"<MapTable {', '.join(self._maps) or 'empty'}>"

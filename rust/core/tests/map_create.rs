@@ -1,0 +1,167 @@
+//! Creation: what is refused, with which errno and which words. The sizes are those measured on Linux 6.18; the
+//! oracle test asks a running kernel.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod map_support;
+
+use axebpf_core::map::{MapError, MapKind, MapSpec, create, flag_text};
+use map_support::spec;
+
+fn errno(kind: &str, key: u32, value: u32, entries: u32, flags: u32) -> &'static str {
+    let kind = MapKind::from_name(kind).expect("a kind");
+    create(spec(kind, key, value, entries, flags), 2).map_or_else(|error| error.errno().name(), |_| "OK")
+}
+
+/// Kind, key size, value size, entries, Linux's answer.
+const SIZES: &[(&str, u32, u32, u32, &str)] = &[
+    ("array", 4, 8, 0, "EINVAL"),
+    ("array", 4, 0, 1, "EINVAL"),
+    ("array", 8, 8, 1, "EINVAL"),
+    ("array", 4, 8, u32::MAX, "ENOMEM"),
+    ("array", 4, 65536, 65536, "OK"),
+    ("array", 4, 2_147_483_647, 1, "OK"),
+    ("array", 4, 2_147_483_648, 1, "E2BIG"),
+    ("array", 4, 4_194_304, 1, "OK"),
+    ("hash", 0, 8, 1, "EINVAL"),
+    ("hash", 8, 0, 1, "EINVAL"),
+    ("hash", 8, 8, 0, "EINVAL"),
+    ("hash", 8, 8, u32::MAX, "E2BIG"),
+    ("hash", 8, 8, 1 << 31, "E2BIG"),
+    ("hash", 513, 8, 1, "OK"),
+    ("hash", 1_048_576, 8, 1, "OK"),
+    ("hash", 8, 4_194_304, 1, "E2BIG"),
+    ("hash", 8, 4_194_240, 1, "OK"),
+    ("hash", u32::MAX, 8, 1, "E2BIG"),
+    ("percpu_array", 4, 32768, 1, "OK"),
+    ("percpu_array", 4, 32769, 1, "E2BIG"),
+    ("percpu_hash", 4, 32768, 1, "OK"),
+    ("percpu_hash", 4, 32776, 1, "E2BIG"),
+    ("queue", 4, 8, 4, "EINVAL"),
+    ("queue", 0, 0, 4, "EINVAL"),
+    ("queue", 0, 8, 0, "EINVAL"),
+    ("queue", 0, 8, u32::MAX, "ENOMEM"),
+    ("queue", 0, 4_194_304, 4, "OK"),
+    ("queue", 0, 8_388_608, 1, "E2BIG"),
+    ("ringbuf", 0, 0, 4095, "EINVAL"),
+    ("ringbuf", 0, 0, 12288, "EINVAL"),
+    ("ringbuf", 0, 0, 2048, "EINVAL"),
+    ("ringbuf", 0, 8, 4096, "EINVAL"),
+    ("ringbuf", 4, 0, 4096, "EINVAL"),
+    ("ringbuf", 0, 0, 0, "EINVAL"),
+    ("ringbuf", 0, 0, 1 << 31, "OK"),
+];
+
+#[test]
+fn sizes() {
+    for (kind, key, value, entries, expected) in SIZES {
+        assert_eq!(errno(kind, *key, *value, *entries, 0), *expected, "{kind} {key} {value} {entries}");
+    }
+}
+
+/// Kind, key size, value size, entries, the flag bits accepted.
+const FLAGS: &[(&str, u32, u32, u32, &[u32])] = &[
+    ("array", 4, 8, 4, &[2, 3, 4, 7, 8, 10, 12]),
+    ("hash", 8, 8, 4, &[0, 2, 3, 4, 6, 7, 8]),
+    ("percpu_array", 4, 8, 4, &[3, 4, 7, 8]),
+    ("percpu_hash", 8, 8, 4, &[0, 3, 4, 6, 7, 8]),
+    ("lru_hash", 8, 8, 4, &[1, 2, 3, 4, 6, 7, 8]),
+    ("lru_percpu_hash", 8, 8, 4, &[1, 3, 4, 6, 7, 8]),
+    ("queue", 0, 8, 4, &[2, 3, 4, 7, 8]),
+    ("stack", 0, 8, 4, &[2, 3, 4, 7, 8]),
+    ("ringbuf", 0, 0, 4096, &[2]),
+];
+
+#[test]
+fn flags() {
+    for (kind, key, value, entries, accepted) in FLAGS {
+        for bit in 0..32 {
+            let expected = match bit {
+                _ if accepted.contains(&bit) => "OK",
+                0 if kind.starts_with("lru") => "ENOTSUPP",
+                _ => "EINVAL",
+            };
+            assert_eq!(errno(kind, *key, *value, *entries, 1 << bit), expected, "{kind} bit {bit}");
+        }
+        for pair in [0x18, 0x180, 6] {
+            assert_eq!(errno(kind, *key, *value, *entries, pair), "EINVAL", "{kind} {pair:#x}");
+        }
+    }
+}
+
+fn refusal(spec: MapSpec) -> MapError {
+    create(spec, 2).err().expect("refused")
+}
+
+#[test]
+fn every_refusal_names_the_rule() {
+    let good = spec(MapKind::Hash, 8, 8, 4, 0);
+    let cases = [
+        (
+            MapSpec { kind: MapKind::LpmTrie, ..good.clone() },
+            "EOPNOTSUPP",
+            "map M: axebpf has no lpm_trie maps; it has hash, array, percpu_hash, percpu_array, lru_hash, \
+             lru_percpu_hash, queue, stack, ringbuf",
+        ),
+        (
+            MapSpec { flags: 0x2400, ..good.clone() },
+            "EINVAL",
+            "map M: BPF_F_MMAPABLE|0x2000 is not a flag of hash maps; allowed: BPF_F_NO_PREALLOC|BPF_F_NUMA_NODE|\
+             BPF_F_RDONLY|BPF_F_WRONLY|BPF_F_ZERO_SEED|BPF_F_RDONLY_PROG|BPF_F_WRONLY_PROG",
+        ),
+        (MapSpec { flags: 0x18, ..good.clone() }, "EINVAL", "map M: BPF_F_RDONLY|BPF_F_WRONLY exclude each other"),
+        (
+            MapSpec { kind: MapKind::LruHash, flags: 1, ..good.clone() },
+            "ENOTSUPP",
+            "map M: lru_hash maps are always preallocated; leave out BPF_F_NO_PREALLOC",
+        ),
+        (MapSpec { extra: 5, ..good.clone() }, "EINVAL", "map M: hash maps take no map_extra, found 0x5"),
+        (
+            MapSpec { kind: MapKind::Array, ..good.clone() },
+            "EINVAL",
+            "map M: key size of array maps must be 4, an index, found 8",
+        ),
+        (
+            MapSpec { value_size: 0, ..good.clone() },
+            "EINVAL",
+            "map M: value size of hash maps must be at least 1, found 0",
+        ),
+        (
+            spec(MapKind::RingBuf, 0, 0, 5000, 0),
+            "EINVAL",
+            "map M: max_entries of ringbuf maps must be the bytes of the ring: a power of two, at least 4096, found 5000",
+        ),
+        (
+            MapSpec { kind: MapKind::PercpuHash, value_size: 40000, ..good.clone() },
+            "E2BIG",
+            "map M: the value size of percpu_hash maps is at most 32768, found 40000",
+        ),
+        (
+            MapSpec { max_entries: 1 << 28, value_size: 1024, ..good },
+            "ENOMEM",
+            "map M: no memory for 277025390592 bytes (a map may take 17179869184)",
+        ),
+    ];
+    for (spec, errno, text) in cases {
+        let error = refusal(spec);
+        assert_eq!((error.errno().name(), error.to_string().as_str()), (errno, text));
+    }
+}
+
+#[test]
+fn kinds_have_linux_s_numbers_and_names() {
+    for (number, name) in [(1, "hash"), (9, "lru_hash"), (22, "queue"), (27, "ringbuf"), (33, "arena")] {
+        let kind = MapKind::from_number(number).expect("a kind");
+        assert_eq!((kind.name(), MapKind::from_name(name)), (name, Some(kind)));
+    }
+    assert_eq!((MapKind::from_number(0), MapKind::from_number(99)), (None, None));
+    assert_eq!(MapKind::from_name("HASH"), None);
+    assert_eq!(MapKind::LruHash.title(), "LRU hash map");
+    assert_eq!(flag_text(0), "0x0");
+}
+
+#[test]
+fn one_lru_list_a_cpu_rounds_the_capacity_up() {
+    // Measured: five entries on two CPUs become six.
+    let map = create(spec(MapKind::LruHash, 8, 8, 5, 2), 2).expect("a valid spec");
+    assert_eq!(map.spec().max_entries, 6);
+}

@@ -1,0 +1,147 @@
+//! Several threads on one map: nothing is lost, the structure stays whole. Run under AddressSanitizer too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod map_support;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use axebpf_core::map::{BPF_F_NO_PREALLOC, Map, MapKind, create};
+use axebpf_core::memory::{Bytes, BytesMut};
+use map_support::{Random, get, map, spec, walk};
+
+const THREADS: u32 = 4;
+const ROUNDS: u64 = 20_000;
+
+fn each_thread(work: impl Fn(u32) + Sync) {
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let work = &work;
+            scope.spawn(move || work(thread));
+        }
+    });
+}
+
+/// The counter that a program's atomic add would use.
+fn counter<'m>(map: &'m dyn Map, cpu: u32, key: &[u8]) -> Option<&'m AtomicU64> {
+    // SAFETY: a value of eight bytes, 8-aligned, that lives as long as the map; only atomics touch it meanwhile.
+    map.lookup(cpu, Bytes::from(key)).map(|value| unsafe { AtomicU64::from_ptr(value.as_ptr().cast()) })
+}
+
+#[test]
+fn counters_add_up() {
+    for kind in [MapKind::Array, MapKind::PercpuArray, MapKind::Hash, MapKind::PercpuHash, MapKind::LruPercpuHash] {
+        let map = create(spec(kind, 4, 8, 16, 0), THREADS).expect("a valid spec");
+        for key in 0..16_u32 {
+            if !kind.name().ends_with("array") {
+                map.update(0, Bytes::from(&key.to_le_bytes()[..]), Bytes::from(&[0; 8][..]), 0).expect("room");
+            }
+        }
+        each_thread(|cpu| {
+            for n in 0..ROUNDS {
+                let key = (n as u32 % 16).to_le_bytes();
+                counter(map.as_ref(), cpu, &key).expect("it exists").fetch_add(1, Ordering::Relaxed);
+                if n % 64 == 0 {
+                    get(map.as_ref(), &key).expect("it exists");
+                }
+            }
+        });
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        assert_eq!(map.dump_user(&mut keys, &mut values), Ok(16));
+        let sum: u64 = values.chunks(8).map(|value| u64::from_le_bytes(value.try_into().unwrap())).sum();
+        assert_eq!(sum, u64::from(THREADS) * ROUNDS, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_hash_survives_everything_at_once() {
+    for (kind, flags) in [
+        (MapKind::Hash, 0),
+        (MapKind::Hash, BPF_F_NO_PREALLOC),
+        (MapKind::PercpuHash, 0),
+        (MapKind::LruHash, 0),
+        (MapKind::LruPercpuHash, 0),
+    ] {
+        let map = create(spec(kind, 8, 8, 300, flags), THREADS).expect("a valid spec");
+        each_thread(|cpu| {
+            let mut random = Random(u64::from(cpu));
+            for n in 0..ROUNDS {
+                let key = random.below(500).to_le_bytes();
+                let key = Bytes::from(&key[..]);
+                match random.below(8) {
+                    // The map may be full, and a key gone: only the structure is at stake.
+                    0..3 => drop(map.update(cpu, key, Bytes::from(&n.to_le_bytes()[..]), 0)),
+                    3..5 => drop(map.delete(key)),
+                    5 => {
+                        let Some(value) = counter(map.as_ref(), cpu, &key.to_vec()) else { continue };
+                        value.fetch_add(1, Ordering::Relaxed);
+                        let address = value.as_ptr() as u64;
+                        assert_eq!(map.window(address).expect("a value").start, address);
+                    }
+                    6 if n % 256 == 0 => {
+                        map.for_each(cpu, &mut |_, _| ControlFlow::Continue(())).expect("a hash");
+                        map.dump_user(&mut Vec::new(), &mut Vec::new()).expect("a hash");
+                    }
+                    _ => drop(get(map.as_ref(), &key.to_vec())),
+                }
+            }
+        });
+        let keys = walk(map.as_ref());
+        assert_eq!(keys.len(), map.len());
+        for key in &keys {
+            assert!(get(map.as_ref(), key).is_ok(), "every key of a walk is found");
+            map.delete_user(key).expect("it exists");
+        }
+        assert!(map.is_empty());
+    }
+}
+
+#[test]
+fn every_value_pushed_is_popped_once() {
+    for kind in [MapKind::Queue, MapKind::Stack] {
+        let queue = map(kind, 0, 8, 128, 0);
+        let (pushed, popped) = (AtomicU64::new(0), AtomicU64::new(0));
+        each_thread(|thread| {
+            for n in 0..ROUNDS {
+                let value = n * u64::from(THREADS) + u64::from(thread);
+                if queue.push(Bytes::from(&value.to_le_bytes()[..]), 0).is_ok() {
+                    pushed.fetch_add(value, Ordering::Relaxed);
+                }
+                let mut out = [0; 8];
+                if queue.pop(BytesMut::from(&mut out[..]), true).is_ok() {
+                    popped.fetch_add(u64::from_le_bytes(out), Ordering::Relaxed);
+                }
+            }
+        });
+        assert!(queue.is_empty());
+        assert_eq!(pushed.into_inner(), popped.into_inner());
+    }
+}
+
+#[test]
+fn a_ring_is_consumed_while_it_is_written() {
+    let ring = map(MapKind::RingBuf, 0, 0, 4096, 0);
+    let (written, read) = (AtomicU64::new(0), AtomicU64::new(0));
+    each_thread(|thread| {
+        for n in 0..ROUNDS {
+            if thread == 0 {
+                let mut out = Vec::new();
+                if ring.consume_user(&mut out).expect("a ring buffer") {
+                    read.fetch_add(u64::from_le_bytes(out[..8].try_into().unwrap()), Ordering::Relaxed);
+                }
+            } else if let Ok(record) = ring.reserve(8 + n % 32) {
+                // SAFETY: a reserved record of at least eight bytes, 8-aligned.
+                unsafe { record.cast::<u64>().write(n) };
+                written.fetch_add(n, Ordering::Relaxed);
+                ring.commit(record.as_ptr() as u64, 0, false).expect("it is reserved");
+            }
+        }
+    });
+    let mut out = Vec::new();
+    while ring.consume_user(&mut out).expect("a ring buffer") {
+        read.fetch_add(u64::from_le_bytes(out[..8].try_into().unwrap()), Ordering::Relaxed);
+        out.clear();
+    }
+    assert_eq!(written.into_inner(), read.into_inner());
+}

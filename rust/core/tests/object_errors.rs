@@ -1,0 +1,535 @@
+//! Every way in which an object can be refused: a test a variant, and the words that a person needs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod object_fixtures;
+
+use axebpf_core::btf::BtfError;
+use axebpf_core::object::{ExternKind, LoadError, LoadReason, Object, UnknownMapKind};
+use object_fixtures::*;
+
+/// Three instructions: `r0 = 0; r0 = 1; exit`.
+fn three() -> Vec<u8> {
+    [insn(0xb7, 0, 0, 0, 0), insn(0xb7, 0, 0, 0, 1), exit()].concat()
+}
+
+/// A good object of one program, as a writer, with the index of its section.
+fn good() -> (ElfWriter, u16) {
+    let mut elf = ElfWriter::new();
+    let section = elf.code("tp/vmm/a", &three());
+    elf.symbol("program", FUNCTION | GLOBAL, section, 0, 24);
+    (elf, section)
+}
+
+fn parse(data: &[u8]) -> Result<Object, LoadError> {
+    Object::parse(data, "x.bpf.o")
+}
+
+/// Why an object is refused as a whole.
+#[track_caller]
+fn refused(data: &[u8]) -> LoadError {
+    let error = parse(data).unwrap_err();
+    assert_eq!(error.file, "x.bpf.o");
+    assert!(error.to_string().starts_with("x.bpf.o: "), "{error}");
+    error
+}
+
+/// Why the only program of an object is refused.
+#[track_caller]
+fn program_refused(data: &[u8]) -> LoadError {
+    let object = parse(data).unwrap();
+    let [program] = &object.programs[..] else { panic!("{:?}", object.programs) };
+    program.program.clone().unwrap_err()
+}
+
+#[track_caller]
+fn says(error: &LoadError, words: &[&str]) {
+    let text = error.to_string();
+    assert!(words.iter().all(|word| text.contains(word)), "{text}");
+}
+
+/// An object of one program with code, symbols `(name, info, section, value)` from index 2 on, and relocations.
+fn with_code(code: &[u8], symbols: &[(&str, u8, u16, u64)], relocations: &[(u64, u32)]) -> Vec<u8> {
+    let mut elf = ElfWriter::new();
+    let section = elf.code("tp/vmm/a", code);
+    elf.symbol("program", FUNCTION | GLOBAL, section, 0, code.len() as u64);
+    for &(name, info, section, value) in symbols {
+        elf.symbol(name, info, section, value, 0);
+    }
+    elf.relocations(section, relocations);
+    elf.finish()
+}
+
+#[test]
+fn the_writer_writes_what_is_accepted() {
+    let object = parse(&good().0.finish()).unwrap();
+    let program = object.programs[0].program.as_ref().unwrap();
+    assert_eq!((program.name.as_str(), program.insns.len()), ("program", 3));
+}
+
+#[test]
+fn an_object_may_lie_at_any_address() {
+    let data = good().0.finish();
+    for shift in 0..8 {
+        let shifted = [&vec![0; shift][..], &data].concat();
+        parse(&shifted[shift..]).unwrap();
+    }
+}
+
+#[test]
+fn not_elf() {
+    for data in [&b""[..], b"\x7fEL", b"#!/bin/sh\n", b"BC\xc0\xde"] {
+        let error = refused(data);
+        assert!(matches!(*error.reason, LoadReason::NotElf { .. }), "{error}");
+        says(&error, &["clang", "-target bpf"]);
+    }
+    says(&refused(b"#!/bin/sh\n"), &["23 21 2f 62", "#!/bin/s"]);
+    says(&refused(b""), &["empty"]);
+}
+
+#[test]
+fn class_of_32_bits() {
+    let mut data = good().0.finish();
+    data[4] = 1;
+    assert_eq!(*refused(&data).reason, LoadReason::Class { found: 1 });
+}
+
+#[test]
+fn byte_order_of_big_endian() {
+    let mut data = good().0.finish();
+    data[5] = 2;
+    let error = refused(&data);
+    assert_eq!(*error.reason, LoadReason::ByteOrder { found: 2 });
+    says(&error, &["-target bpfel"]);
+}
+
+#[test]
+fn foreign_machine() {
+    let mut data = good().0.finish();
+    data[18..20].copy_from_slice(&62_u16.to_le_bytes());
+    says(&refused(&data), &["this is an object for EM_X86_64"]);
+    data[18..20].copy_from_slice(&9999_u16.to_le_bytes());
+    assert_eq!(*refused(&data).reason, LoadReason::Machine { found: "machine 9999".into() });
+    data[18..20].copy_from_slice(&0_u16.to_le_bytes());
+    parse(&data).unwrap(); // EM_NONE: old compilers
+}
+
+#[test]
+fn not_relocatable() {
+    let mut data = good().0.finish();
+    data[16] = 2;
+    assert_eq!(*refused(&data).reason, LoadReason::NotRelocatable { found: 2 });
+}
+
+#[test]
+fn malformed() {
+    let data = good().0.finish();
+    for cut in [20, 63, 64, 100, data.len() - 64, data.len() - 1] {
+        let error = refused(&data[..cut]);
+        assert!(matches!(*error.reason, LoadReason::Malformed { .. }), "{cut}: {error}");
+    }
+}
+
+#[test]
+fn relocations_with_addends() {
+    let (mut elf, section) = good();
+    elf.addends(section);
+    let error = refused(&elf.finish());
+    assert_eq!((&*error.reason, error.section.as_deref()), (&LoadReason::Addends, Some("tp/vmm/a")));
+}
+
+#[test]
+fn too_many() {
+    let what = |data: &[u8]| match *refused(data).reason {
+        LoadReason::TooMany { what, found, limit } => {
+            assert!(found > limit);
+            (what, limit)
+        }
+        other => panic!("{other}"),
+    };
+    let (mut elf, _) = good();
+    elf.zeros(".bss", 1 << 62);
+    elf.zeros(".bss.more", u64::MAX);
+    assert_eq!(what(&elf.finish()), ("bytes of data sections", 64 << 20));
+
+    let (mut elf, _) = good();
+    elf.code("big", &vec![0; 8_000_000]);
+    assert_eq!(what(&elf.finish()), ("instructions", 1_000_000));
+
+    let mut elf = ElfWriter::new();
+    let section = elf.code("many", &vec![0x95; 8 * 4097]);
+    (0..4097).for_each(|n| drop(elf.symbol(&format!("f{n}"), FUNCTION | GLOBAL, section, n * 8, 8)));
+    assert_eq!(what(&elf.finish()), ("functions", 4096));
+
+    let mut elf = ElfWriter::new();
+    let section = elf.code("over", &vec![0; 800_000]);
+    (0..4000).for_each(|n| drop(elf.symbol(&format!("f{n}"), FUNCTION | GLOBAL, section, 0, 800_000)));
+    assert_eq!(what(&elf.finish()), ("instructions in overlapping functions", 4_000_000));
+
+    let (mut elf, _) = good();
+    (0..4097).for_each(|n| drop(elf.section(&format!("data{n}"), PROGBITS, ALLOC, &[1])));
+    assert_eq!(what(&elf.finish()), ("maps", 4096));
+
+    let (mut elf, _) = good();
+    (0..262_145).for_each(|_| drop(elf.symbol("", 0, 0, 0, 0)));
+    assert_eq!(what(&elf.finish()), ("symbols", 262_144));
+
+    assert_eq!(what(&vec![0; (256 << 20) + 1]), ("bytes", 256 << 20));
+}
+
+#[test]
+fn too_many_in_one_program() {
+    // The first function calls 299 others: the call in slot n goes to slot 300 + n.
+    let mut code: Vec<u8> = (0..299).flat_map(|_| insn(0x85, 0, 1, 0, 299)).collect();
+    (0..300).for_each(|_| code.extend(exit()));
+    let mut elf = ElfWriter::new();
+    let entry = elf.code("tp/vmm/a", &code);
+    elf.symbol("program", FUNCTION | GLOBAL, entry, 0, 300 * 8);
+    (0..299).for_each(|n| drop(elf.symbol(&format!("f{n}"), FUNCTION, entry, (300 + n) * 8, 8)));
+    let error = program_refused(&elf.finish());
+    let expected = LoadReason::TooMany { what: "functions in one program", found: 257, limit: 256 };
+    assert_eq!(*error.reason, expected);
+
+    let mut elf = ElfWriter::new();
+    let code: Vec<u8> = (0..65).flat_map(|_| lddw(1, 0, 0, 0)).collect();
+    let entry = elf.code("tp/vmm/a", &code);
+    elf.symbol("program", FUNCTION | GLOBAL, entry, 0, code.len() as u64);
+    let mut relocations = Vec::new();
+    for n in 0..65_u64 {
+        let data = elf.section(&format!("data{n}"), PROGBITS, ALLOC, &[1]);
+        relocations.push((n * 16, elf.symbol("", SECTION, data, 0, 0)));
+    }
+    elf.relocations(entry, &relocations);
+    let error = program_refused(&elf.finish());
+    assert_eq!(*error.reason, LoadReason::TooMany { what: "maps used by one program", found: 65, limit: 64 });
+}
+
+/// Many programs that share a large function: the whole is bounded, the first ones load.
+#[test]
+fn too_many_instructions_in_all() {
+    let mut elf = ElfWriter::new();
+    let large = elf.code(".text", &[vec![0; 799_992], exit().to_vec()].concat());
+    let function = elf.symbol("large", FUNCTION | GLOBAL, large, 0, 800_000);
+    let code: Vec<u8> = (0..100).flat_map(|_| [insn(0x85, 0, 1, 0, -1), exit()].concat()).collect();
+    let section = elf.code("tp/vmm/a", &code);
+    let mut relocations = Vec::new();
+    for n in 0..100 {
+        elf.symbol(&format!("p{n}"), FUNCTION | GLOBAL, section, n * 16, 16);
+        relocations.push((n * 16, function));
+    }
+    elf.relocations(section, &relocations);
+    let object = parse(&elf.finish()).unwrap();
+    let loaded = object.programs.iter().filter(|program| program.program.is_ok()).count();
+    assert_eq!(loaded, 39); // 4,000,000 slots at 100,002 each
+    let error = object.programs[99].program.as_ref().unwrap_err();
+    assert!(matches!(*error.reason, LoadReason::TooMany { limit: 4_000_000, .. }), "{error}");
+}
+
+/// A chain of calls as deep as functions may be.
+#[test]
+fn a_deep_chain_of_calls_is_linked() {
+    let mut elf = ElfWriter::new();
+    let mut code: Vec<u8> = (0..255).flat_map(|_| [insn(0x85, 0, 1, 0, 1), exit()].concat()).collect();
+    code.extend(exit());
+    let section = elf.code("tp/vmm/a", &code);
+    elf.symbol("entry", FUNCTION | GLOBAL, section, 0, 16);
+    (1..256).for_each(|n| drop(elf.symbol(&format!("f{n}"), FUNCTION, section, n * 16, if n < 255 { 16 } else { 8 })));
+    let object = parse(&elf.finish()).unwrap();
+    let program = object.programs[0].program.as_ref().unwrap();
+    assert_eq!((program.subprograms.len(), program.insns.len()), (256, 511));
+}
+
+#[test]
+fn no_programs() {
+    let mut elf = ElfWriter::new();
+    elf.section(".data", PROGBITS, ALLOC | WRITE, &[1, 2, 3]);
+    let error = refused(&elf.finish());
+    assert_eq!(*error.reason, LoadReason::NoPrograms);
+    says(&error, &["SEC("]);
+    assert_eq!(*refused(&ElfWriter::new().finish()).reason, LoadReason::NoPrograms);
+}
+
+#[test]
+fn bad_btf() {
+    let (mut elf, _) = good();
+    elf.section(".BTF", PROGBITS, 0, b"nonsense, and long enough to be a header");
+    let error = refused(&elf.finish());
+    let expected = BtfError::Magic { section: ".BTF", found: *b"no" };
+    assert_eq!((&*error.reason, error.section.as_deref()), (&LoadReason::Btf(expected), Some(".BTF")));
+}
+
+#[test]
+fn maps_without_btf() {
+    let (mut elf, _) = good();
+    elf.section(".maps", PROGBITS, ALLOC | WRITE, &[0; 32]);
+    let error = refused(&elf.finish());
+    assert_eq!((&*error.reason, error.section.as_deref()), (&LoadReason::MapsWithoutBtf, Some(".maps")));
+    says(&error, &["-g"]);
+}
+
+/// Compiles a map definition beside a program; `None` without a compiler.
+fn with_map(definition: &str) -> Option<Vec<u8>> {
+    let clang = clang()?;
+    let source = scratch("map.c");
+    let program = "SEC(\"tp/vmm/a\") int program(void *c) { return map_lookup(&MAP, c) != 0; }";
+    std::fs::write(&source, format!("#include \"bench.h\"\n{definition}\n{program}\n")).unwrap();
+    let output = scratch("map.o");
+    compile_to(clang, &source, &["-Wno-unused"], &output);
+    Some(std::fs::read(output).unwrap())
+}
+
+fn map_struct(fields: &str) -> String {
+    format!("struct {{ {fields} }} MAP SEC(\".maps\");")
+}
+
+#[test]
+fn unknown_map_field() {
+    let Some(data) = with_map(&map_struct("__uint(type, 2); __uint(max_entrys, 4);")) else { return };
+    let error = refused(&data);
+    let expected =
+        LoadReason::UnknownMapField { map: "MAP".into(), field: "max_entrys".into(), nearest: "max_entries" };
+    assert_eq!((&*error.reason, error.section.as_deref()), (&expected, Some(".maps")));
+    says(&error, &["did you mean max_entries?"]);
+}
+
+#[test]
+fn map_field_of_another_form() {
+    let cases = [
+        ("int type;", "type", "__uint(…)"),
+        ("__uint(type, 2); int key;", "key", "__type(…)"),
+        ("__uint(type, 2); __type(key, u32); __uint(key_size, 8);", "key_size", "the size of the type"),
+        ("__uint(type, 12); __uint(values, 3);", "values", "__array(values, …) of a map definition or of programs"),
+    ];
+    for (fields, field, expected) in cases {
+        let Some(data) = with_map(&map_struct(fields)) else { return };
+        match *refused(&data).reason {
+            LoadReason::MapField { map, field: found, expected: form, .. } => {
+                assert_eq!((map.as_str(), found.as_str(), form), ("MAP", field, expected));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let Some(data) = with_map("int MAP SEC(\".maps\");") else { return };
+    assert!(matches!(*refused(&data).reason, LoadReason::MapField { .. }));
+}
+
+#[test]
+fn map_without_type() {
+    let Some(data) = with_map(&map_struct("__uint(max_entries, 4);")) else { return };
+    assert_eq!(*refused(&data).reason, LoadReason::MapWithoutType { map: "MAP".into() });
+}
+
+#[test]
+fn unknown_map_kind() {
+    let Some(data) = with_map(&map_struct("__uint(type, 777); __uint(max_entries, 4);")) else { return };
+    let object = parse(&data).unwrap();
+    let map = object.map("MAP").unwrap();
+    assert_eq!((map.kind, map.map_kind()), (777, None));
+    assert_eq!(map.spec().unwrap_err(), UnknownMapKind { map: "MAP".into(), kind: 777 });
+}
+
+#[test]
+fn capacity_of_a_ring_buffer_is_whole_pages() {
+    for (stated, expected) in [(1, 4096), (4096, 4096), (4097, 8192), (12288, 16384), (0, 0)] {
+        let Some(data) = with_map(&map_struct(&format!("__uint(type, 27); __uint(max_entries, {stated});"))) else {
+            return;
+        };
+        assert_eq!(parse(&data).unwrap().map("MAP").unwrap().max_entries, expected, "{stated}");
+    }
+}
+
+#[test]
+fn duplicate_map() {
+    let (mut elf, _) = good();
+    elf.section(".data", PROGBITS, ALLOC | WRITE, &[1]);
+    elf.section(".data", PROGBITS, ALLOC | WRITE, &[2]);
+    assert_eq!(*refused(&elf.finish()).reason, LoadReason::DuplicateMap { map: ".data".into() });
+}
+
+#[test]
+fn legacy_map_of_another_length() {
+    let (mut elf, _) = good();
+    let maps = elf.section("maps", PROGBITS, ALLOC | WRITE, &[1; 12]);
+    elf.symbol("COUNTS", OBJECT | GLOBAL, maps, 0, 12);
+    let error = refused(&elf.finish());
+    assert_eq!(*error.reason, LoadReason::LegacyMap { map: "COUNTS".into(), found: 12 });
+}
+
+#[test]
+fn map_value_that_is_no_map() {
+    let definition = "extern int nowhere; struct { __uint(type, 3); __uint(key_size, 4); __uint(max_entries, 1); \
+                      __array(values, int(void *)); } MAP SEC(\".maps\") = { .values = { [0] = (void *)&nowhere } };";
+    let Some(data) = with_map(definition) else { return };
+    let error = refused(&data);
+    let expected = LoadReason::MapValue { map: "MAP".into(), slot: 0, symbol: "nowhere".into() };
+    assert_eq!(*error.reason, expected);
+}
+
+#[test]
+fn variable_outside_its_section() {
+    let (mut elf, _) = good();
+    let data = elf.section(".data", PROGBITS, ALLOC | WRITE, &[0; 8]);
+    elf.symbol("inside", OBJECT | GLOBAL, data, 0, 8);
+    elf.symbol("outside", OBJECT | GLOBAL, data, 4, 8);
+    let error = refused(&elf.finish());
+    assert_eq!(*error.reason, LoadReason::Variable { variable: "outside".into(), size: 8, found: 8 });
+    assert_eq!((error.section.as_deref(), error.offset), (Some(".data"), Some(4)));
+}
+
+#[test]
+fn function_of_half_instructions_or_outside() {
+    for (value, size) in [(0, 20), (4, 8), (0, 32), (16, 16), (u64::MAX - 7, 16), (24, 0)] {
+        let mut elf = ElfWriter::new();
+        let section = elf.code("tp/vmm/a", &three());
+        elf.symbol("program", FUNCTION | GLOBAL, section, value, size);
+        let error = refused(&elf.finish());
+        assert!(matches!(*error.reason, LoadReason::Function { found: 24, .. }), "{error}");
+    }
+}
+
+#[test]
+fn half_instruction() {
+    let error = program_refused(&with_code(&lddw(0, 0, 1, 0)[..8], &[], &[]));
+    assert_eq!(*error.reason, LoadReason::HalfInstruction);
+    assert_eq!(error.function, Some(("program".into(), 0)));
+}
+
+#[test]
+fn relocation_at_another_instruction() {
+    let code = three();
+    let error = program_refused(&with_code(&code, &[("x", OBJECT | GLOBAL, 0, 0)], &[(8, 2)]));
+    assert_eq!(*error.reason, LoadReason::Relocation { symbol: "x".into(), found: 0xb7 });
+    assert_eq!((error.offset, &error.function), (Some(8), &Some(("program".into(), 1))));
+    says(&error, &["section tp/vmm/a", "offset 0x8", "function program, instruction 1", "0xb7"]);
+}
+
+#[test]
+fn relocation_within_an_instruction() {
+    let code = [lddw(1, 0, 0, 0), exit().to_vec()].concat();
+    let symbols = [("x", OBJECT | GLOBAL, 0, 0)];
+    for relocations in [&[(4, 2)][..], &[(8, 2)], &[(0, 2), (0, 2)], &[(0, 2), (8, 2)]] {
+        let error = program_refused(&with_code(&code, &symbols, relocations));
+        assert_eq!(*error.reason, LoadReason::RelocationOffset { symbol: "x".into() }, "{relocations:?}");
+    }
+}
+
+#[test]
+fn relocation_against_no_symbol() {
+    let code = [lddw(1, 0, 0, 0), exit().to_vec()].concat();
+    let error = program_refused(&with_code(&code, &[], &[(0, 99)]));
+    assert_eq!(*error.reason, LoadReason::NoSymbol { found: 99, count: 2 });
+}
+
+#[test]
+fn special_section() {
+    let code = [lddw(1, 0, 0, 0), exit().to_vec()].concat();
+    for (section, words) in [(COMMON, "common"), (ABSOLUTE, "absolute"), (500, "does not exist")] {
+        let error = program_refused(&with_code(&code, &[("x", OBJECT | GLOBAL, section, 0)], &[(0, 2)]));
+        assert!(matches!(*error.reason, LoadReason::SpecialSection { .. }), "{error}");
+        says(&error, &[words, "x has no section"]);
+    }
+}
+
+/// An object whose program refers to byte `at` of a section.
+fn with_reference(section: &str, flags: u64, at: i32) -> Vec<u8> {
+    let mut elf = ElfWriter::new();
+    let code = [lddw(1, 0, at, 0), exit().to_vec()].concat();
+    let entry = elf.code("tp/vmm/a", &code);
+    let data = elf.section(section, PROGBITS, flags, &[0; 8]);
+    elf.symbol("program", FUNCTION | GLOBAL, entry, 0, 24);
+    let symbol = elf.symbol("", SECTION, data, 0, 0);
+    elf.relocations(entry, &[(0, symbol)]);
+    elf.finish()
+}
+
+#[test]
+fn reference_to_no_map() {
+    let error = program_refused(&with_reference(".debug_str", ALLOC, 4));
+    let expected = LoadReason::NoMap { symbol: ".debug_str".into(), target: ".debug_str".into(), at: 4 };
+    assert_eq!(*error.reason, expected);
+}
+
+#[test]
+fn reference_behind_the_data() {
+    parse(&with_reference(".data", ALLOC | WRITE, 7)).unwrap().programs[0].program.as_ref().unwrap();
+    for at in [8, -1] {
+        let error = program_refused(&with_reference(".data", ALLOC | WRITE, at));
+        let expected = LoadReason::DataOffset { map: ".data".into(), at: i64::from(at) as u64, size: 8 };
+        assert_eq!(*error.reason, expected);
+    }
+}
+
+#[test]
+fn call_to_no_function() {
+    let code = [insn(0x85, 0, 1, 0, 5), exit()].concat();
+    let error = program_refused(&with_code(&code, &[], &[]));
+    assert_eq!(*error.reason, LoadReason::NoFunction { what: "call", target: "tp/vmm/a".into(), at: 6 });
+    let code = [lddw(1, 4, 0, 0), exit().to_vec()].concat();
+    let error = program_refused(&with_code(&code, &[], &[]));
+    assert_eq!(*error.reason, LoadReason::NoFunction { what: "function pointer", target: "tp/vmm/a".into(), at: 1 });
+    // By a relocation into the middle of a function.
+    let code = [insn(0x85, 0, 1, 0, 0), exit()].concat();
+    let error = program_refused(&with_code(&code, &[("x", LABEL, 1, 0)], &[(0, 2)]));
+    assert_eq!(*error.reason, LoadReason::NoFunction { what: "call", target: "tp/vmm/a".into(), at: 1 });
+}
+
+#[test]
+fn extern_symbol() {
+    let code = [insn(0x85, 0, 1, 0, -1), exit()].concat();
+    let error = program_refused(&with_code(&code, &[("bpf_something", LABEL | GLOBAL, 0, 0)], &[(0, 2)]));
+    let expected = LoadReason::Extern { symbol: "bpf_something".into(), kind: ExternKind::Unknown };
+    assert_eq!(*error.reason, expected);
+}
+
+#[test]
+fn core_relocation() {
+    let Some(clang) = clang() else { return };
+    let object = parse(&compile(clang, "core.c", &[])).unwrap();
+    let error = object.program("relocatable").unwrap().program.as_ref().unwrap_err();
+    assert!(matches!(*error.reason, LoadReason::CoRe { .. }));
+    says(error, &["struct vcpu", "preserve_access_index"]);
+}
+
+#[test]
+fn numbers_of_a_kernel() {
+    for (code, what) in [
+        (lddw(1, 1, 3, 0), "a reference to a map or kernel object"),
+        (lddw(1, 2, 3, 0), "a reference to a map or kernel object"),
+        (lddw(1, 6, 3, 0), "a reference to a map or kernel object"),
+        (insn(0x85, 0, 2, 0, 3).to_vec(), "a call of a kernel function"),
+    ] {
+        let error = program_refused(&with_code(&[code, exit().to_vec()].concat(), &[], &[]));
+        assert_eq!(*error.reason, LoadReason::Unrelocated { what, imm: 3 });
+    }
+}
+
+#[test]
+fn functions_are_found_by_labels_or_sections_too() {
+    let names = |elf: ElfWriter| -> Vec<(String, usize)> {
+        let object = parse(&elf.finish()).unwrap();
+        object.programs.iter().map(|p| (p.name.clone(), p.program.as_ref().unwrap().insns.len())).collect()
+    };
+    let mut elf = ElfWriter::new();
+    let section = elf.code("tp/vmm/a", &three());
+    elf.symbol("first", LABEL | GLOBAL, section, 0, 0);
+    elf.symbol("LBB0_1", LABEL, section, 8, 0);
+    elf.symbol("second", LABEL | GLOBAL, section, 16, 0);
+    assert_eq!(names(elf), [("first".into(), 2), ("second".into(), 1)]);
+
+    let mut elf = ElfWriter::new();
+    let section = elf.code("tp/vmm/a", &three());
+    elf.symbol("local", LABEL, section, 0, 0);
+    elf.symbol("LBB0_1", LABEL, section, 8, 0);
+    assert_eq!(names(elf), [("local".into(), 3)]);
+
+    let mut elf = ElfWriter::new();
+    elf.code("mem/sum", &three());
+    assert_eq!(names(elf), [("mem/sum".into(), 3)]);
+}
+
+#[test]
+fn a_question_mark_means_on_request() {
+    let mut elf = ElfWriter::new();
+    elf.code("?tp/vmm/a", &three());
+    let object = parse(&elf.finish()).unwrap();
+    assert!(!object.programs[0].autoload && object.programs[0].target.as_deref() == Some("vmm:a"));
+}

@@ -1,0 +1,122 @@
+//! Damaged objects: thousands of deterministic mutations of three real ones must give an error or an object that keeps
+//! its promises, and never a panic.
+//!
+//! The objects are `object_sources/*.c` by clang 19:
+//! `clang-19 -O2 -g -target bpf -fdebug-compilation-dir=. -c globals.c`, then `llvm-strip-19 -g`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod object_fixtures;
+
+use axebpf_core::object::Object;
+use object_fixtures::Numbers;
+
+const OBJECTS: [(&str, &[u8]); 3] = [
+    ("globals.bpf.o", include_bytes!("object_files/globals.bpf.o")),
+    ("map_in_map.bpf.o", include_bytes!("object_files/map_in_map.bpf.o")),
+    ("callbacks.bpf.o", include_bytes!("object_files/callbacks.bpf.o")),
+];
+const MUTANTS: usize = 4000;
+
+/// Numbers that readers get wrong.
+const EXTREMES: [u64; 10] =
+    [0, 1, 7, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, 0xffff_ffff_ffff_ffff];
+
+fn mutate(data: &mut Vec<u8>, numbers: &mut Numbers) {
+    let at = numbers.below(data.len());
+    match numbers.below(8) {
+        0 => data.truncate(at),
+        1..=3 => data[at] ^= 1 << numbers.below(8),
+        4 | 5 => {
+            let width = 1 << numbers.below(4);
+            let value = EXTREMES[numbers.below(EXTREMES.len())].to_le_bytes();
+            let at = (at & !(width - 1)).min(data.len() - width);
+            data[at..at + width].copy_from_slice(&value[..width]);
+        }
+        6 => {
+            let from = numbers.below(data.len());
+            let len = numbers.below(64).min(data.len() - at).min(data.len() - from);
+            data.copy_within(from..from + len, at);
+        }
+        _ => {
+            // The headers and relocations at the end decide most; aim there.
+            let tail = data.len() - data.len().min(1 + numbers.below(2048));
+            data[tail] = numbers.next() as u8;
+        }
+    }
+    if data.len() < 16 {
+        data.resize(16, 0);
+    }
+}
+
+/// What every object promises to those who use it.
+fn check(object: &Object) {
+    let map = |name: &str| object.map(name).unwrap_or_else(|| panic!("no map {name}"));
+    for program in object.programs.iter().filter_map(|program| program.program.as_ref().ok()) {
+        let len = program.insns.len();
+        assert!(len > 0 && len <= 1_000_000 && program.maps.len() <= 64);
+        assert_eq!(program.subprograms[0].start, 0);
+        assert!(program.subprograms.is_sorted_by(|a, b| a.start < b.start));
+        assert!(program.subprograms.iter().all(|subprogram| subprogram.start < len));
+        assert!(program.lines.is_sorted_by(|a, b| a.insn < b.insn) && program.lines.iter().all(|l| l.insn < len));
+        program.maps.iter().for_each(|name| drop(map(name)));
+        let starts_at = |at: usize, imm: i32| {
+            let target = at as i64 + 1 + i64::from(imm);
+            assert!(program.subprograms.iter().any(|subprogram| subprogram.start as i64 == target));
+        };
+        let mut at = 0;
+        while at < len {
+            let insn = program.insns[at];
+            match (insn.code, insn.src) {
+                (0x85, 1) | (0x18, 4) => starts_at(at, insn.imm),
+                (0x18, 1) => drop(&program.maps[insn.imm as usize]),
+                (0x18, 2) => {
+                    let bytes = map(&program.maps[insn.imm as usize]).initial.as_ref().unwrap().len();
+                    assert!((program.insns[at + 1].imm as u32 as usize) < bytes);
+                }
+                (0x18, other) => assert_eq!(other, 0),
+                _ => {}
+            }
+            at += if insn.code == 0x18 { 2 } else { 1 };
+        }
+    }
+    for map in &object.maps {
+        let _ = (map.spec(), object.key_layout(map), object.value_layout(map));
+        assert!(map.initial.as_ref().is_none_or(|bytes| bytes.len() == map.value_size as usize));
+    }
+    for global in object.globals() {
+        assert!(global.offset as usize + global.size as usize <= map(&global.map).initial.as_ref().unwrap().len());
+    }
+    if let Some(btf) = &object.btf {
+        for (id, _) in btf.types() {
+            let _ = (btf.layout(id), btf.c_declaration(id), btf.size_of(id));
+        }
+    }
+}
+
+#[test]
+fn damaged_objects_are_refused_or_sound() {
+    for (name, original) in OBJECTS {
+        let (mut refused, mut partly, mut accepted) = (0, 0, 0);
+        for seed in 0..MUTANTS {
+            let mut numbers = Numbers(seed as u64);
+            let mut data = original.to_vec();
+            (0..1 + seed % 4).for_each(|_| mutate(&mut data, &mut numbers));
+            let outcome = std::panic::catch_unwind(|| {
+                let object = Object::parse(&data, name);
+                object.as_ref().map_or((), check);
+                object.map(|object| object.programs.iter().all(|program| program.program.is_ok()))
+            });
+            match outcome {
+                Ok(Err(error)) => {
+                    assert!(!error.to_string().is_empty());
+                    refused += 1;
+                }
+                Ok(Ok(false)) => partly += 1,
+                Ok(Ok(true)) => accepted += 1,
+                Err(_) => panic!("{name}, mutant {seed}"),
+            }
+        }
+        // Mutations that all miss, or all break the header, would test nothing.
+        assert!(refused > 400 && partly > 50 && accepted > 400, "{name}: {refused} {partly} {accepted}");
+    }
+}

@@ -1,0 +1,220 @@
+//! `Map`: the bpf(2) side of a map.
+
+use std::sync::Arc;
+
+use axebpf_core::errno::Errno;
+use axebpf_core::map::{self, MapKind};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::bench::Shared;
+use crate::error::{exception, map_error};
+
+/// See the stub.
+#[pyclass(frozen, module = "axebpf._native")]
+pub(crate) struct Map {
+    shared: Arc<Shared>,
+    map: Arc<dyn map::Map>,
+    index: usize,
+    object: Option<usize>,
+    key_type: Option<u32>,
+    value_type: Option<u32>,
+}
+
+impl Map {
+    pub(crate) fn of(bench: &axebpf_core::bench::Bench, shared: &Arc<Shared>, index: usize) -> PyResult<Map> {
+        let Some(found) = bench.map(index) else {
+            return Err(pyo3::exceptions::PyIndexError::new_err(format!("no map {index}")));
+        };
+        Ok(Map {
+            shared: shared.clone(),
+            map: found.map.clone(),
+            index,
+            object: found.object,
+            key_type: found.key_type,
+            value_type: found.value_type,
+        })
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Does something with the map while no program runs.
+    fn with<T>(&self, py: Python<'_>, what: &str, use_it: impl FnOnce() -> Result<T, Errno>) -> PyResult<T> {
+        let _bench = self.shared.enter(py)?;
+        use_it().map_err(|errno| map_error(py, errno, &self.map.spec().name, &format!("{what}: {}", errno.text())))
+    }
+
+    /// Says which length is wrong, where Linux would only say `EINVAL`.
+    fn check(&self, py: Python<'_>, what: &str, bytes: &[u8], expected: usize) -> PyResult<()> {
+        if bytes.len() == expected {
+            return Ok(());
+        }
+        let message = format!("the {what} has {} bytes, this map's have {expected}", bytes.len());
+        Err(map_error(py, Errno::EINVAL, &self.map.spec().name, &message))
+    }
+
+    fn check_key(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
+        self.check(py, "key", key, self.map.spec().key_size as usize)
+    }
+
+    /// Bytes of a value as bpf(2) moves it: one a CPU, padded to 8, for the per-CPU kinds.
+    fn raw_value_size(&self, py: Python<'_>) -> PyResult<usize> {
+        let spec = self.map.spec();
+        let size = spec.value_size as usize;
+        let per_cpu = matches!(spec.kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
+        Ok(if per_cpu { size.next_multiple_of(8) * self.shared.enter(py)?.options().cpus as usize } else { size })
+    }
+}
+
+#[pymethods]
+impl Map {
+    #[getter]
+    fn name(&self) -> &str {
+        &self.map.spec().name
+    }
+
+    #[getter]
+    fn kind(&self) -> &'static str {
+        self.map.spec().kind.name()
+    }
+
+    #[getter]
+    fn key_size(&self) -> u32 {
+        self.map.spec().key_size
+    }
+
+    #[getter]
+    fn value_size(&self) -> u32 {
+        self.map.spec().value_size
+    }
+
+    #[getter]
+    fn max_entries(&self) -> u32 {
+        self.map.spec().max_entries
+    }
+
+    #[getter]
+    fn flags(&self) -> u32 {
+        self.map.spec().flags
+    }
+
+    /// Number of the load that made it; none for a map made by hand.
+    #[getter]
+    fn object(&self) -> Option<usize> {
+        self.object
+    }
+
+    /// BTF ids of key and value in the object that it came with.
+    #[getter]
+    fn types(&self) -> (Option<u32>, Option<u32>) {
+        (self.key_type, self.value_type)
+    }
+
+    #[pyo3(signature = (key, flags=0))]
+    fn lookup<'py>(&self, py: Python<'py>, key: &[u8], flags: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.check_key(py, key)?;
+        let mut out = Vec::new();
+        let found = self.with(py, "lookup", || match self.map.lookup_user(key, flags, &mut out) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => other.map(|()| true),
+        })?;
+        Ok(found.then(|| PyBytes::new(py, &out)))
+    }
+
+    #[pyo3(signature = (key, value, flags=0))]
+    fn update(&self, py: Python<'_>, key: &[u8], value: &[u8], flags: u64) -> PyResult<()> {
+        self.check_key(py, key)?;
+        self.check(py, "value", value, self.raw_value_size(py)?)?;
+        self.with(py, "update", || self.map.update_user(key, value, flags))
+    }
+
+    fn delete(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
+        self.check_key(py, key)?;
+        let _bench = self.shared.enter(py)?;
+        self.map.delete_user(key).map_err(|errno| {
+            let name = &self.map.spec().name;
+            if errno == Errno::ENOENT {
+                let keyword = pyo3::types::PyString::new(py, name).into_any();
+                let message = format!("delete: no entry with the key {}", hex(key));
+                return exception(py, "KeyNotFound", (errno.0, message), &[("map", keyword)]);
+            }
+            map_error(py, errno, name, &format!("delete: {}", errno.text()))
+        })
+    }
+
+    #[pyo3(signature = (key=None))]
+    fn next_key<'py>(&self, py: Python<'py>, key: Option<&[u8]>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        if let Some(key) = key {
+            self.check_key(py, key)?;
+        }
+        let mut out = Vec::new();
+        let found = self.with(py, "next_key", || match self.map.next_key_user(key, &mut out) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => other.map(|()| true),
+        })?;
+        Ok(found.then(|| PyBytes::new(py, &out)))
+    }
+
+    #[pyo3(signature = (value, flags=0))]
+    fn push(&self, py: Python<'_>, value: &[u8], flags: u64) -> PyResult<()> {
+        self.check(py, "value", value, self.map.spec().value_size as usize)?;
+        self.with(py, "push", || self.map.update_user(&[], value, flags))
+    }
+
+    fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.take(py, "pop", |out| self.map.lookup_and_delete_user(&[], 0, out))
+    }
+
+    fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.take(py, "peek", |out| self.map.lookup_user(&[], 0, out))
+    }
+
+    fn lookup_and_delete<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        self.check_key(py, key)?;
+        self.take(py, "lookup_and_delete", |out| self.map.lookup_and_delete_user(key, 0, out))
+    }
+
+    fn freeze(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, "freeze", || self.map.freeze())
+    }
+
+    /// The oldest submitted record of a ring buffer.
+    fn consume<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let mut out = Vec::new();
+        let found = self.with(py, "consume", || self.map.consume_user(&mut out))?;
+        Ok(found.then(|| PyBytes::new(py, &out)))
+    }
+
+    /// All keys and all values, one behind the other, and how many.
+    fn dump<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, usize)> {
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        let count = self.with(py, "walk", || self.map.dump_user(&mut keys, &mut values))?;
+        Ok((PyBytes::new(py, &keys), PyBytes::new(py, &values), count))
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, "len", || Ok(self.map.len()))
+    }
+}
+
+impl Map {
+    fn take<'py>(
+        &self,
+        py: Python<'py>,
+        what: &str,
+        from: impl FnOnce(&mut Vec<u8>) -> Result<(), Errno>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let mut out = Vec::new();
+        let found = self.with(py, what, || match from(&mut out) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => other.map(|()| true),
+        })?;
+        Ok(found.then(|| PyBytes::new(py, &out)))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,62 @@
+//! The trace as text and as records.
+
+use axebpf_core::bench::Bench;
+use axebpf_core::event::{Payload, text as lines};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+/// What `cat trace` shows (with the header) or `cat trace_pipe` (without).
+pub(crate) fn text(_py: Python<'_>, bench: &Bench, target: &str, header: bool) -> PyResult<String> {
+    let style = crate::spec::style(target)?;
+    Ok(bench.with_trace(|trace, registry| {
+        let mut out = String::new();
+        if header {
+            lines::write_header(style, trace.len(), trace.written(), bench.options().cpus, &mut out);
+        }
+        let mut fields = String::new();
+        for entry in trace.iter() {
+            match entry.payload {
+                Payload::Print(text) => {
+                    lines::write_line(style, &entry.stamp, (0, 0), lines::PRINT_EVENT, text, &mut out);
+                }
+                Payload::Record(bytes) => {
+                    let Some(spec) = spec_of(registry, bytes) else { continue };
+                    let Ok(record) = spec.record(bytes) else { continue };
+                    fields.clear();
+                    lines::write_fields(&record, &mut fields);
+                    lines::write_line(style, &entry.stamp, record.flags(), spec.event(), &fields, &mut out);
+                }
+            }
+        }
+        out
+    }))
+}
+
+/// The tracepoint of a record: its first two bytes are the id.
+fn spec_of<'a>(
+    registry: &'a axebpf_core::event::Registry,
+    record: &[u8],
+) -> Option<&'a axebpf_core::event::TracepointSpec> {
+    let id = u16::from_le_bytes(*record.first_chunk()?);
+    registry.spec(registry.by_id(id).ok()?).map(|spec| &**spec)
+}
+
+/// A tuple an entry: time, CPU, pid, comm, name of the tracepoint or None, record bytes or printed text.
+pub(crate) fn records<'py>(py: Python<'py>, bench: &Bench) -> PyResult<Bound<'py, PyList>> {
+    bench.with_trace(|trace, registry| {
+        let out = PyList::empty(py);
+        for entry in trace.iter() {
+            let stamp = entry.stamp;
+            let comm = stamp.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+            let comm = String::from_utf8_lossy(comm).into_owned();
+            let (name, payload) = match entry.payload {
+                Payload::Print(text) => (None, PyString::new(py, text).into_any()),
+                Payload::Record(bytes) => {
+                    (spec_of(registry, bytes).map(|spec| spec.name().to_owned()), PyBytes::new(py, bytes).into_any())
+                }
+            };
+            out.append((stamp.time_ns, stamp.cpu, stamp.pid, comm, name, payload))?;
+        }
+        Ok(out)
+    })
+}
