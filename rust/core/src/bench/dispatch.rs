@@ -172,14 +172,19 @@ impl Bench {
     ) -> Result<(), Box<BenchError>> {
         let Some(runnable) = program.runnable() else { return Ok(()) };
         let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie };
-        let Some(guard) = program.begin(&self.cpus[stamp.cpu as usize].active, stamp.cpu) else {
-            return Ok(());
-        };
+        let cpu = &self.cpus[stamp.cpu as usize];
         let budget = self.options.budget;
         let outcome = match program.program_type() {
-            Some(ProgramType::RawTracepoint) => run_raw(runnable, stack, &host, event, budget),
-            Some(ProgramType::Axvisor) => run_axvisor(runnable, stack, &host, event, budget),
+            Some(ProgramType::RawTracepoint) => {
+                let Some(_guard) = program.begin_alone(stamp.cpu) else { return Ok(()) };
+                run_raw(runnable, stack, &host, event, budget)
+            }
+            Some(ProgramType::Axvisor) => {
+                let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
+                run_axvisor(runnable, stack, &host, event, budget)
+            }
             _ => {
+                let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
                 let start = event.bytes().as_ptr() as u64;
                 let hidden = HEADER_SIZE as u64;
                 let len = event.bytes().len() as u64 - hidden;
@@ -189,7 +194,6 @@ impl Bench {
                 unsafe { runnable.run(stack, &input) }
             }
         };
-        drop(guard);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.end(&outcome);
         match outcome.result {
