@@ -368,7 +368,13 @@ impl Bench {
 
 /// Runs a program on the arguments of a raw tracepoint.
 #[inline(never)] // keeps the array out of the frame of the others
-fn run_raw(runnable: &dyn Runnable, stack: &mut Stack, host: &EventHost<'_>, event: &Record<'_>, budget: u64) -> Outcome {
+fn run_raw(
+    runnable: &dyn Runnable,
+    stack: &mut Stack,
+    host: &EventHost<'_>,
+    event: &Record<'_>,
+    budget: u64,
+) -> Outcome {
     let arguments = Aligned(event.raw_arguments());
     let len = 8 * event.spec().fields().len().min(arguments.0.len());
     let start = arguments.0.as_ptr() as u64;

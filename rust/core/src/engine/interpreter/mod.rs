@@ -1,13 +1,16 @@
 //! The checked interpreter: the whole instruction set, every access checked, every instruction counted.
 //!
-//! It runs unverified code safely. `decode` turns instructions into ops once, `machine` starts chains of them, `handlers`
-//! has one function an instruction, `arith` and `atomic` hold what RFC 9669 says of the odd cases.
+//! It runs unverified code safely. `decode` turns instructions into ops once, `select` says which handler executes each,
+//! `machine` starts chains of them, `handlers` has one function an instruction and `pairs` some for two, `arith` and
+//! `atomic` hold what RFC 9669 says of the odd cases.
 
 mod arith;
 mod atomic;
 mod decode;
 mod handlers;
 mod machine;
+mod pairs;
+mod select;
 
 use std::cell::Cell;
 use std::sync::Arc;
