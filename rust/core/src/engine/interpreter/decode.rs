@@ -4,12 +4,13 @@ use super::Code;
 use super::handlers as h;
 use super::machine::{Handler, Op as Ready};
 use super::select::{self, alu, jump, load, load_acquire, sign_extension, store, store_release, swap};
+use super::stack_use::stack_use;
 use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
 use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
-use crate::isa::{AluOp, AtomicOp, Imm64, Op, Reg, Source, Width, decode_lenient};
+use crate::isa::{AtomicOp, Imm64, Op, Reg, Source, Width, decode_lenient};
 use crate::map::MapSet;
-use crate::memory::{Bytes, FRAME};
+use crate::memory::Bytes;
 use crate::program::Program;
 
 /// What an instruction becomes, before its jump is linked.
@@ -67,6 +68,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     let mut decoder = Decoder { program, maps, helpers: Vec::new() };
     let mut ops = Vec::with_capacity(instructions.len() + 1);
     let mut flow = Vec::with_capacity(instructions.len());
+    let mut functions = Vec::new();
     for (index, op) in instructions.iter().enumerate() {
         let insn = slots[index];
         let target = op.target().map(|offset| target(insn, offset, op, &index_of)).transpose()?;
@@ -76,6 +78,9 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
                 insn,
                 what: "a jump over more than 67 million instructions".to_owned(),
             })?;
+        }
+        if let (Op::LoadImm64 { .. }, Some(to)) = (op, target) {
+            functions.push(to);
         }
         flow.push(match (op, target) {
             (Op::Jump { .. } | Op::MayGoto { .. }, Some(to)) => Flow::Branch(to),
@@ -88,6 +93,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     }
     ops.push(ready(Draft::new(h::off_the_end, Reg::R0, Reg::R0, 0, 0)));
     join(&instructions, &mut ops);
+    let stack_use = stack_use(&instructions, &flow, &functions);
     let counters = Counters::new(slots.len());
     Ok(Code {
         ops,
@@ -95,7 +101,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
         index_of,
         helpers: decoder.helpers,
         flow,
-        stack_use: stack_use(&instructions),
+        stack_use,
         counters,
         program_type: program.program_type,
         gpl_compatible: program.is_gpl_compatible(),
@@ -243,40 +249,6 @@ impl Decoder<'_> {
 
 fn unsupported(insn: usize, what: impl Into<String>) -> EngineError {
     EngineError::Unsupported { insn, what: what.into() }
-}
-
-/// How far below their end the frames of this program may be used: what a fresh frame must be filled in.
-///
-/// An address of the stack is r10 plus a constant or two; where it may be more than that, the whole frame counts. Too
-/// small an answer would let a program see what an earlier run left there, and do no other harm.
-fn stack_use(instructions: &[Op]) -> u32 {
-    let mut copied = false;
-    let mut computed = false;
-    let (mut deepest_add, mut deepest_offset) = (0_i64, 0_i64);
-    for op in instructions {
-        match *op {
-            Op::Alu { op: AluOp::Mov, src: Source::Reg(Reg::R10), .. } => copied = true,
-            Op::Alu { width: Width::W64, op: AluOp::Add, src: Source::Imm(imm), .. } => {
-                deepest_add = deepest_add.min(i64::from(imm));
-            }
-            Op::Alu { width: Width::W64, op, src, .. } => {
-                computed |= src == Source::Reg(Reg::R10) || matches!(op, AluOp::Add | AluOp::Sub);
-            }
-            Op::Load { offset, .. }
-            | Op::Store { offset, .. }
-            | Op::Atomic { offset, .. }
-            | Op::LoadAcquire { offset, .. }
-            | Op::StoreRelease { offset, .. } => deepest_offset = deepest_offset.min(i64::from(offset)),
-            _ => {}
-        }
-    }
-    let deepest = match (copied, computed) {
-        (false, false) => deepest_offset,
-        (true, false) => deepest_offset + deepest_add,
-        (_, true) if copied => i64::MIN,
-        _ => deepest_offset,
-    };
-    u32::try_from(deepest.unsigned_abs().min(FRAME)).unwrap_or(0)
 }
 
 /// Joins pairs of instructions that compilers emit all the time. The second op stays where it is, for jumps to it.

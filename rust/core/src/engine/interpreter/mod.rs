@@ -11,6 +11,7 @@ mod handlers;
 mod machine;
 mod pairs;
 mod select;
+mod stack_use;
 
 use std::cell::Cell;
 use std::sync::Arc;
