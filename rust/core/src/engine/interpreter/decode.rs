@@ -6,7 +6,7 @@ use super::machine::{Handler, Op as Ready};
 use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
 use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
-use crate::isa::{AluOp, AtomicOp, Imm64, JumpOp, Op, Reg, Size, Source, SwapOrder, Width, decode_lenient};
+use crate::isa::{AluOp, AtomicOp, Imm64, JumpOp, Op, Reg, Size, Source, SwapOrder, Width, decode as decode_op};
 use crate::map::MapSet;
 use crate::memory::{Bytes, FRAME};
 use crate::program::Program;
@@ -56,7 +56,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     let mut at = 0;
     while at < program.insns.len() {
         let (op, width) =
-            decode_lenient(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
+            decode_op(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
         index_of[at] = slots.len();
         slots.push(at);
         instructions.push(op);
