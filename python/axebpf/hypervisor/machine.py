@@ -332,9 +332,9 @@ class Vm:
     bring_up: Sequence[int]
     """When the primary starts each secondary, in ns."""
     seed: int
-    stopped: int | None = None
+    stopped: int | None = field(default=None, init=False)
     """When the last vCPU left, in ns; None while one lives."""
-    _vcpus: list[Vcpu] = field(default_factory=list)
+    _vcpus: list[Vcpu] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         planned = [Planned(time, Cause.CPU_UP, index + 1) for index, time in enumerate(self.bring_up)]
@@ -366,7 +366,7 @@ class Vm:
         for vcpu in secondaries:
             pieces += vcpu.advance(until, off)
         if off is not None and all(vcpu.last_exit is not None for vcpu in self._vcpus):
-            last = max(self._vcpus, key=lambda vcpu: vcpu.last_exit or 0)
+            last = max(self._vcpus, key=lambda vcpu: vcpu.end)
             self.stopped = last.end + 200
             pieces.append(
                 one(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -91,24 +93,27 @@ class Parameter:
         """The value in the parameter's type. Raises HypervisorError for any that it does not take."""
         if value is None and self.default is None:
             return None
-        near = ""
-        if self.type is str:
-            if isinstance(value, str) and value in self.choices:
-                return value
-            near = did_you_mean(str(value), self.choices)
-        elif (
-            isinstance(value, int if self.type is int else (int, float))
-            and not isinstance(value, bool)
-            and (self.low is None or value >= self.low)
-            and (self.high is None or value <= self.high)
-        ):
-            return self.type(value)
+        if isinstance(value, str) and value in self.choices:
+            return value
+        number = None if isinstance(value, bool) or self.type is str else _real(value, whole=self.type is int)
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if number is not None and low <= number <= high:
+            return self.type(number)
+        near = did_you_mean(str(value), self.choices)
         raise HypervisorError(
             f"{self.name} is {value!r}; {workload} takes {self.range}{near}",
             workload=workload,
             parameter=self.name,
             value=value,
         )
+
+
+def _real(value: object, whole: bool) -> int | float | None:
+    """A number of Python's or NumPy's as Python's; None for anything else."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) and not whole else None
 
 
 @dataclass(frozen=True)
