@@ -27,6 +27,9 @@ _INDEX = {name: index for index, name in enumerate(NAMES)}
 _DTYPES = {tp.event_name: {f.name: np.dtype(f.type.numpy) for f in tp.fields} for tp in BUILTIN}
 
 
+_EMPTY = {name: {field: np.empty(0, dtype) for field, dtype in fields.items()} for name, fields in _DTYPES.items()}
+
+
 @dataclass(frozen=True)
 class Piece:
     """Events of one tracepoint on one CPU, in any order."""
@@ -102,7 +105,7 @@ def _chunks(ready: dict[str, list[Piece]]) -> Iterator[Chunk]:
     for low in range(0, len(order), CHUNK_EVENTS):
         part = slice(low, low + CHUNK_EVENTS)
         counts = np.bincount(order[part], minlength=len(NAMES))
-        taken: dict[str, dict[str, NDArray[Any]]] = {}
+        taken = dict(_EMPTY)
         for name, first in done.items():
             done[name] = first + int(counts[_INDEX[name]])
             if done[name] > first:

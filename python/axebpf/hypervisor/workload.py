@@ -37,7 +37,7 @@ class Chunk:
     cpu: NDArray[np.uint32]
     """The physical CPU that the event is on."""
     columns: dict[str, dict[str, NDArray[typing.Any]]]
-    """By tracepoint and field; tracepoints without an event in this chunk are left out."""
+    """By tracepoint and field; those of a tracepoint without an event in this chunk are empty."""
 
     def __len__(self) -> int:
         return len(self.order)
