@@ -11,7 +11,6 @@ const POINTER: u32 = 2 << 24;
 const ARRAY: u32 = 3 << 24;
 const STRUCT: u32 = 4 << 24;
 const TYPEDEF: u32 = 8 << 24;
-const DATASEC: u32 = 15 << 24;
 /// The flag of a structure with bit fields.
 const BITFIELDS: u32 = 1 << 31;
 

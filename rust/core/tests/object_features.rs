@@ -301,10 +301,10 @@ fn source_lines_follow_the_linked_instructions() {
             }
             for subprogram in &program.subprograms {
                 let line = program.line_of(subprogram.start).unwrap();
-                let heads = |line: &&str| {
+                let heads = |line: &str| {
                     line.contains(&format!("{}(", subprogram.name)) && !line.starts_with('\t') && !line.ends_with(';')
                 };
-                let head = text.iter().position(|line| heads(&line)).unwrap();
+                let head = text.iter().position(|line| heads(line)).unwrap();
                 let tail = head + text[head..].iter().position(|&line| line == "}").unwrap();
                 assert!((head + 1..=tail + 1).contains(&(line.line as usize)), "{}: {line:?}", subprogram.name);
             }
