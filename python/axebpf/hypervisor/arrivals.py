@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from axebpf.hypervisor.arch import Architecture, Cause, Inner, Latency, Phase
 from axebpf.hypervisor.timeline import Times
-from numpy.typing import NDArray
 
 __all__ = ["Arrivals", "Latencies", "Planned", "Segment", "Source", "choose", "events_per_second"]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from axebpf.errors import HypervisorError
 from axebpf.hypervisor.arch import ARCHITECTURES, RAM_SIZE, Architecture
 from axebpf.hypervisor.arrivals import Segment, events_per_second

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
+
 from axebpf.hypervisor.arch import RAM_SIZE, Architecture, Cause, Inner
 from axebpf.hypervisor.arrivals import Arrivals, Integers, Latencies, Planned, Segment, Source, choose
 from axebpf.hypervisor.timeline import Column, Piece, Times, one
 from axebpf.tracepoint import Tracepoint
 from axebpf.tracepoints import definitions as tp
 from axebpf.tracepoints.definitions import AccessType, ShutdownReason, TimerEventType, VcpuState
-from numpy.typing import NDArray
 
 __all__ = ["Guest", "Vcpu", "Vm"]
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from axebpf.hypervisor.workload import CHUNK_EVENTS, Chunk
 from axebpf.tracepoint import Tracepoint
 from axebpf.tracepoints.definitions import BUILTIN
-from numpy.typing import NDArray
 
 __all__ = ["Piece", "Timeline", "one"]
 
