@@ -437,7 +437,8 @@ def _resolve(cls: type[Tracepoint], name: str, annotation: object) -> FieldType 
     shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", repr(annotation))
     if isinstance(annotation, str):  # from __future__ import annotations
         try:
-            annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(_MARKERS))
+            module = sys.modules.get(cls.__module__)  # none for code that was compiled by hand
+            annotation = eval(annotation, vars(module) if module else {}, dict(_MARKERS))
         except DeclarationError as error:  # the length of an array
             raise DeclarationError(f"{cls.event_name}: {name}: {error}") from None
         except (NameError, AttributeError, SyntaxError, TypeError):

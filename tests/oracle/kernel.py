@@ -160,9 +160,7 @@ def prog_load(
     return fd, "" if log is None else log.value.decode(errors="replace")
 
 
-def test_run(  # noqa: PT028 (named after BPF_PROG_TEST_RUN; no test)
-    fd: int, ctx: bytes | None = None, data: bytes | None = None, repeat: int = 0
-) -> tuple[int, bytes]:
+def test_run(fd: int, ctx: bytes | None = None, data: bytes | None = None, repeat: int = 0) -> tuple[int, bytes]:
     """Runs a loaded program once.
 
     Returns the low 32 bits of r0 (the kernel gives no more) and the context, or where ``data`` was given the packet,
