@@ -1,4 +1,4 @@
-"""The C header, compiled: offsets and sizes are those of the table written by hand, for BPF and for the host."""
+"""The C header, compiled: offsets and sizes are those of the table, for BPF and for the host."""
 
 import enum
 import shutil

@@ -84,6 +84,7 @@ _BASES = {
 }
 EnumClass: TypeAlias = type[_enum.IntEnum] | type[_enum.IntFlag]
 _TYPE_TEXT = re.compile(r"(\w+)(?:\[(\d+)\])?\Z", re.ASCII)
+_CORE_ARRAY = re.compile(r"\[(\w+); (\d+)\]\Z", re.ASCII)
 _MAX_COUNT = 4096
 
 
@@ -192,10 +193,12 @@ _FOREIGN = {int: "u64 or i64", bool: "bool_", str: "char[16]", bytes: "char[16]"
 def parse_type(text: str) -> FieldType:
     """The type that a text such as `u32`, `char[16]` or `bool` names. Raises DeclarationError for any other.
 
-    >>> parse_type("char[16]")
-    FieldType(base='char', count=16)
+    The core's layouts write an array as `[char; 16]`; that is read too.
+
+    >>> parse_type("char[16]") == parse_type("[char; 16]") == FieldType("char", 16)
+    True
     """
-    match = _TYPE_TEXT.match(text)
+    match = _TYPE_TEXT.match(text) or _CORE_ARRAY.match(text)
     if match is None or match[1] not in _BASES:
         raise DeclarationError(f"unknown type {text}{did_you_mean(text, _BASES)}")
     return FieldType(match[1])[int(match[2])] if match[2] else FieldType(match[1])
@@ -434,7 +437,8 @@ def _resolve(cls: type[Tracepoint], name: str, annotation: object) -> FieldType 
     shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", repr(annotation))
     if isinstance(annotation, str):  # from __future__ import annotations
         try:
-            annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(_MARKERS))
+            module = sys.modules.get(cls.__module__)  # none for code that was compiled by hand
+            annotation = eval(annotation, vars(module) if module else {}, dict(_MARKERS))
         except DeclarationError as error:  # the length of an array
             raise DeclarationError(f"{cls.event_name}: {name}: {error}") from None
         except (NameError, AttributeError, SyntaxError, TypeError):

@@ -299,8 +299,6 @@ class Bench:
         Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault where a program was
         stopped.
         """
-        import numpy as np
-
         from axebpf.hypervisor import workload as make
 
         stream = make(workload, **parameters)
@@ -309,14 +307,13 @@ class Bench:
                 f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
                 workload=workload,
             )
-        nothing = np.empty(0, np.uint8)
         before = {program.id: program.stats for program in self._programs}
         fired = {name: handle.fired for name, handle in self.tracepoints.items()}
         lost = self.trace.lost
         events = last = 0
         for chunk in stream:
             handles = [self.tracepoints[name] for name in chunk.names]
-            columns = [[chunk.columns.get(h.name, {}).get(field, nothing) for field in h._fields] for h in handles]
+            columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
             events += self._native.fire_mixed(
                 [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
             )

@@ -55,8 +55,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     let mut index_of = vec![usize::MAX; program.insns.len()];
     let mut at = 0;
     while at < program.insns.len() {
-        let (op, width) =
-            decode_op(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
+        let (op, width) = decode_op(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
         index_of[at] = slots.len();
         slots.push(at);
         instructions.push(op);
