@@ -403,7 +403,10 @@ class Object:
 
     @property
     def programs(self) -> list[dict[str, Any]]:
-        """Programs: name, section, type, target, autoload, insns, maps, refused."""
+        """Programs.
+
+        Keys: name, section, type, target, autoload, insns, maps, lines, subprograms, refused (why it cannot be loaded).
+        """
 
     def layout(self, name: str) -> _Layout:
         """The layout of a named type. Raises NotFound."""

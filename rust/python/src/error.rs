@@ -118,8 +118,8 @@ fn event(py: Python<'_>, error: &EventError) -> PyErr {
     keywords.extend(tracepoint.map(|tracepoint| ("tracepoint", text(py, tracepoint))));
     keywords.extend(field.map(|field| ("field", text(py, field))));
     // The exception puts the tracepoint in front of its message by itself.
-    let prefix = tracepoint.map(|tracepoint| format!("{tracepoint}: "));
-    let message = prefix.and_then(|prefix| message.strip_prefix(&prefix)).unwrap_or(&message);
+    let rest = tracepoint.and_then(|tracepoint| message.strip_prefix(tracepoint.as_str()));
+    let message = rest.map_or(&*message, |rest| rest.trim_start_matches([':', ' ']));
     exception(py, class, (message,), &keywords)
 }
 

@@ -245,12 +245,37 @@ unsafe fn fire_one(
         match place {
             Place::Field(field) => store_field(spec, field, &value, record)?,
             Place::Time if value.is_none() => {}
-            Place::Time => time_ns = Some(value.extract()?),
+            Place::Time => time_ns = Some(stamp(spec, "time_ns", &value, u64::MAX)?),
             Place::Cpu if value.is_none() => {}
-            Place::Cpu => cpu = Some(value.extract()?),
+            Place::Cpu => cpu = Some(stamp(spec, "cpu", &value, u32::MAX)?),
         }
     }
     tracepoint.fire_record(py, record, time_ns, cpu)
+}
+
+/// The time or the CPU of an event.
+fn stamp<'py, T>(spec: &TracepointSpec, name: &str, value: &Bound<'py, PyAny>, max: T) -> PyResult<T>
+where
+    T: std::fmt::Display + for<'a> FromPyObject<'a, 'py, Error = PyErr>,
+{
+    let py = value.py();
+    value.extract().map_err(|error: PyErr| {
+        if error.is_instance_of::<PyOverflowError>(py) {
+            let shown = value.str().map_or_else(|_| "another number".to_owned(), |text| text.to_string());
+            let message = format!("{name} takes 0 to {max}, not {shown}");
+            let text = |text: &str| PyString::new(py, text).into_any();
+            return exception(
+                py,
+                "FieldError",
+                (message,),
+                &[("tracepoint", text(spec.name())), ("field", text(name))],
+            );
+        }
+        if error.is_instance_of::<PyTypeError>(py) {
+            return wrong_type(&format!("{}: {name} takes an integer", spec.name()), value);
+        }
+        error
+    })
 }
 
 #[inline]
@@ -306,9 +331,10 @@ fn large_integer(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, 
     let field = &spec.fields()[index];
     if error.is_instance_of::<PyOverflowError>(py) {
         return value.extract::<i128>().map_err(|_| {
-            let place = PyString::new(py, spec.name()).into_any();
+            let text = |text: &str| PyString::new(py, text).into_any();
             let message = format!("{} is {}; a number of more than 128 bits does not fit", field.name, field.ty);
-            exception(py, "FieldError", (message,), &[("tracepoint", place)])
+            let place = [("tracepoint", text(spec.name())), ("field", text(&field.name))];
+            exception(py, "FieldError", (message,), &place)
         });
     }
     if !error.is_instance_of::<PyTypeError>(py) {

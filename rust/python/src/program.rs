@@ -31,6 +31,19 @@ impl Program {
     }
 }
 
+/// Slot, file, line, column, text of a source line.
+type Line = (usize, String, u32, u32, String);
+
+pub(crate) fn lines(program: &CoreProgram) -> Vec<Line> {
+    let line =
+        |l: &axebpf_core::program::SourceLine| (l.insn, l.file.to_string(), l.line, l.column, l.text.to_string());
+    program.lines.iter().map(line).collect()
+}
+
+pub(crate) fn subprograms(program: &CoreProgram) -> Vec<(String, usize)> {
+    program.subprograms.iter().map(|s| (s.name.clone(), s.start)).collect()
+}
+
 /// `r0` or the fault, instructions, printed lines, the context afterwards.
 type Ran<'py> = (Option<u64>, Option<Py<PyAny>>, u64, Vec<String>, Bound<'py, PyBytes>);
 
@@ -85,16 +98,14 @@ impl Program {
 
     /// Slot, file, line, column, text of each source line.
     #[getter]
-    fn lines(&self) -> Vec<(usize, String, u32, u32, String)> {
-        let line =
-            |l: &axebpf_core::program::SourceLine| (l.insn, l.file.to_string(), l.line, l.column, l.text.to_string());
-        self.program.lines.iter().map(line).collect()
+    fn lines(&self) -> Vec<Line> {
+        lines(&self.program)
     }
 
     /// Name and first slot of the entry and each subprogram.
     #[getter]
     fn subprograms(&self) -> Vec<(String, usize)> {
-        self.program.subprograms.iter().map(|s| (s.name.clone(), s.start)).collect()
+        subprograms(&self.program)
     }
 
     /// Runs, misses, faults, instructions.
