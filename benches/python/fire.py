@@ -2,7 +2,7 @@
 
     python benches/python/fire.py
 
-`fire` is compared with the call of an empty Python function with the same four keywords; `fire_many` is given in events a
+`fire` is compared with the call of an empty Python function with the same four keywords; `fire_many` is in events a
 second. The counting program looks up its entry of an array by exit reason and adds one.
 """
 
