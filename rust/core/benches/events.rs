@@ -2,14 +2,16 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod cpu_time;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use axebpf_core::bench::{Bench, Options};
 use axebpf_core::event::{Column, FieldSpec, Role, Stamp, TracepointSpec, Value};
 use axebpf_core::isa::assemble;
 use axebpf_core::map::{MapKind, MapSpec};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use cpu_time::{CpuTime, each};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 /// Events of a batch.
 const ROWS: usize = 10_000;
@@ -81,7 +83,7 @@ impl Columns {
     }
 }
 
-fn encode(criterion: &mut Criterion) {
+fn encode(criterion: &mut Criterion<CpuTime>) {
     let spec = vcpu_run_exit();
     let mut record = vec![0; spec.record_size()];
     criterion.bench_function("encode/one", |b| {
@@ -90,7 +92,7 @@ fn encode(criterion: &mut Criterion) {
     });
     let columns = Columns::new();
     let mut group = criterion.benchmark_group("encode");
-    group.throughput(Throughput::Elements(ROWS as u64));
+    group.throughput(each(ROWS));
     group.bench_function("columns", |b| {
         b.iter_batched(
             || spec.batch(0, &columns.as_columns()).unwrap(),
@@ -105,7 +107,7 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn fire(criterion: &mut Criterion) {
+fn fire(criterion: &mut Criterion<CpuTime>) {
     let spec = vcpu_run_exit();
     let mut record = vec![0; spec.record_size()];
     spec.encode(0, &[1, 2, 3, 4000].map(Value::Int), &mut record).unwrap();
@@ -126,7 +128,7 @@ fn fire(criterion: &mut Criterion) {
             b.iter(|| bench.fire(tracepoint, &stamp, black_box(&record)).unwrap());
         });
         let mut group = criterion.benchmark_group("fire columns");
-        group.throughput(Throughput::Elements(ROWS as u64));
+        group.throughput(each(ROWS));
         group.bench_function(name, |b| {
             b.iter(|| {
                 let fired =
@@ -140,7 +142,7 @@ fn fire(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    config = cpu_time::criterion();
     targets = encode, fire
 }
 criterion_main!(benches);

@@ -125,7 +125,7 @@ impl Bench {
             for index in 0..count {
                 let link = tracepoint.links.borrow().get(index).copied();
                 if let Some(link) = link.filter(|link| !link.gone) {
-                    let run = self.run_link(&mut stack, link, stamp, event);
+                    let run = self.run_link(&mut stack, link, stamp, &event);
                     result = result.and(run);
                 }
             }
@@ -140,13 +140,13 @@ impl Bench {
         result
     }
 
-    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: Record<'_>) -> Result<(), Box<BenchError>> {
+    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: &Record<'_>) -> Result<(), Box<BenchError>> {
         let Some(program) = self.programs.get(link.program) else { return Ok(()) };
         let Some(runnable) = program.runnable() else { return Ok(()) };
         let Some(guard) = program.begin(&self.cpus[stamp.cpu as usize].active, stamp.cpu) else {
             return Ok(());
         };
-        let host = EventHost { bench: self, stamp: *stamp, vm: Vm::Of(event), cookie: link.cookie };
+        let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie: link.cookie };
         let budget = self.options.budget;
         let outcome = match program.program_type() {
             Some(ProgramType::RawTracepoint) => {

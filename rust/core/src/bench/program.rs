@@ -3,10 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::host::{COMM, EventHost, Vm};
+use super::host::{EventHost, Vm};
 use super::{Bench, BenchError};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
-use crate::event::Stamp;
 use crate::helper::VmContext;
 use crate::memory::Window;
 use crate::program::{Program, ProgramType};
@@ -174,14 +173,8 @@ impl Bench {
     ) -> Result<HandRun, BenchError> {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
-        let Stamp { time_ns, cpu, .. } =
-            self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
-        let host = EventHost {
-            bench: self,
-            stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM },
-            vm: Vm::Given(how.vm),
-            cookie: 0,
-        };
+        let stamp = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
+        let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(how.vm), cookie: 0 };
         let program_type = program.program_type();
         let start = context.as_mut_ptr() as u64;
         let hidden = match program_type {
@@ -194,7 +187,7 @@ impl Bench {
         let r2 = if matches!(program_type, Some(ProgramType::Mem) | None) { len } else { 0 };
         let input = Input { args: [start, r2], context: window, extra: &[], host: &host, budget: self.options.budget };
 
-        let active = &self.cpus[cpu as usize].active;
+        let active = &self.cpus[stamp.cpu as usize].active;
         let outer = self.printed.replace(Some(Vec::new()));
         // By hand, a program runs whatever else is running, as BPF_PROG_TEST_RUN does; events that it causes do not.
         active.set(active.get() + 1);
