@@ -131,8 +131,7 @@ fn fire(criterion: &mut Criterion<CpuTime>) {
         group.throughput(each(ROWS));
         group.bench_function(name, |b| {
             b.iter(|| {
-                let fired =
-                    bench.fire_rows(tracepoint, &columns.as_columns(), None, None, &mut || Ok(())).unwrap();
+                let fired = bench.fire_rows(tracepoint, &columns.as_columns(), None, None, &mut || Ok(())).unwrap();
                 assert_eq!(fired.events, ROWS);
             });
         });

@@ -140,7 +140,13 @@ impl Bench {
         result
     }
 
-    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: &Record<'_>) -> Result<(), Box<BenchError>> {
+    fn run_link(
+        &self,
+        stack: &mut Stack,
+        link: Link,
+        stamp: &Stamp,
+        event: &Record<'_>,
+    ) -> Result<(), Box<BenchError>> {
         let Some(program) = self.programs.get(link.program) else { return Ok(()) };
         let Some(runnable) = program.runnable() else { return Ok(()) };
         let Some(guard) = program.begin(&self.cpus[stamp.cpu as usize].active, stamp.cpu) else {
