@@ -39,20 +39,22 @@ pub struct BenchProgram {
     running: RefCell<Vec<u32>>,
 }
 
-/// A program runs on a CPU; ends with its drop.
-pub(super) enum Guard<'a> {
-    /// Guarded with all programs of the CPU.
-    Cpu(&'a Cell<u32>),
-    /// Guarded by itself.
-    Own(&'a RefCell<Vec<u32>>, u32),
+/// A program runs that is guarded with all others of its CPU.
+pub(super) struct OnCpu<'a>(&'a Cell<u32>);
+
+impl Drop for OnCpu<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
-impl Drop for Guard<'_> {
+/// A program runs that guards itself.
+pub(super) struct Alone<'a>(&'a RefCell<Vec<u32>>, u32);
+
+impl Drop for Alone<'_> {
     fn drop(&mut self) {
-        match self {
-            Guard::Cpu(active) => active.set(active.get() - 1),
-            Guard::Own(running, cpu) => running.borrow_mut().retain(|on| on != cpu),
-        }
+        self.0.borrow_mut().retain(|on| *on != self.1);
     }
 }
 
@@ -107,28 +109,31 @@ impl BenchProgram {
         (!self.unloaded.get()).then_some(&*self.runnable)
     }
 
-    /// Begins a run on a CPU, unless Linux would pass over it: raw tracepoint programs guard themselves, all others
-    /// share one guard a CPU. What is passed over is counted.
-    pub(super) fn begin<'a>(&'a self, active: &'a Cell<u32>, cpu: u32) -> Option<Guard<'a>> {
-        let guard = if self.program_type() == Some(ProgramType::RawTracepoint) {
-            let mut running = self.running.borrow_mut();
-            let free = !running.contains(&cpu);
-            if free {
-                running.push(cpu);
-            }
-            free.then_some(Guard::Own(&self.running, cpu))
-        } else {
-            let free = active.get() == 0;
-            if free {
-                active.set(1);
-            }
-            free.then_some(Guard::Cpu(active))
-        };
-        let counter = if guard.is_some() { &self.runs } else { &self.misses };
-        counter.set(counter.get() + 1);
-        guard
+    /// Begins a run on a CPU, unless a program is running there. What is passed over is counted, as Linux does.
+    #[inline]
+    pub(super) fn begin<'a>(&self, active: &'a Cell<u32>) -> Option<OnCpu<'a>> {
+        if active.get() > 0 {
+            self.misses.set(self.misses.get() + 1);
+            return None;
+        }
+        active.set(1);
+        self.runs.set(self.runs.get() + 1);
+        Some(OnCpu(active))
     }
 
+    /// Begins a run of a raw tracepoint program, which only this program itself can be in the way of.
+    pub(super) fn begin_alone(&self, cpu: u32) -> Option<Alone<'_>> {
+        let mut running = self.running.borrow_mut();
+        if running.contains(&cpu) {
+            self.misses.set(self.misses.get() + 1);
+            return None;
+        }
+        running.push(cpu);
+        self.runs.set(self.runs.get() + 1);
+        Some(Alone(&self.running, cpu))
+    }
+
+    #[inline]
     pub(super) fn end(&self, outcome: &Outcome) {
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
