@@ -117,13 +117,14 @@ impl BenchProgram {
             if free {
                 running.push(cpu);
             }
-            free.then_some(Guard::Own(&self.running, cpu))
+            // Made only if free: the drop of a guard ends a run.
+            free.then(|| Guard::Own(&self.running, cpu))
         } else {
             let free = active.get() == 0;
             if free {
                 active.set(1);
             }
-            free.then_some(Guard::Cpu(active))
+            free.then(|| Guard::Cpu(active))
         };
         let counter = if guard.is_some() { &self.runs } else { &self.misses };
         counter.set(counter.get() + 1);
