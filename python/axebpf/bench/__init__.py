@@ -5,6 +5,7 @@ A bench owns a clock, CPUs, tracepoints, maps, programs, links, a trace and stat
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import types
@@ -19,7 +20,7 @@ from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
-from axebpf.errors import AttachError, HelperError, HypervisorError, LoadError, NotFound, did_you_mean
+from axebpf.errors import AttachError, ClockError, HelperError, HypervisorError, LoadError, NotFound, did_you_mean
 from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
@@ -78,7 +79,7 @@ class Clock:
         self._native.advance(ns)
 
     def __repr__(self) -> str:
-        return f"<Clock at {self.now} ns>"
+        return "<Clock of a closed bench>" if self._native.closed else f"<Clock at {self.now} ns>"
 
 
 class Bench:
@@ -108,6 +109,8 @@ class Bench:
     ) -> None:
         if engine not in ("auto", "interpreter"):
             raise LoadError(f"no engine {engine!r}; engines are auto and interpreter")
+        if isinstance(clock, int) and not 0 <= clock < 1 << 64:
+            raise ClockError(f"clock is {clock}; an event advances it by 0 to {(1 << 64) - 1} ns")
         self._native = _native.Bench(
             cpus=cpus, clock=clock, seed=seed, statistics=statistics, trace_entries=trace_entries, budget=budget
         )
@@ -213,6 +216,9 @@ class Bench:
                 values.append((name, codecs[name].encode(value)))
             except (TypeError, ValueError) as error:
                 raise LoadError(f"the variable {name}: {error}", file=file) from error
+        for name, entries in (max_entries or {}).items():
+            if not 0 <= entries < 1 << 32:
+                raise LoadError(f"max_entries of {name} is {entries}; it takes 1 to {(1 << 32) - 1}", file=file)
         programs, maps = self._native.load(
             native, values, list((max_entries or {}).items()), list((types or {}).items()), only
         )
@@ -261,6 +267,10 @@ class Bench:
 
         Raises MapError as Linux does.
         """
+        sizes = {"key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags}
+        for what, number in sizes.items():
+            if not 0 <= number < 1 << 32:
+                raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {(1 << 32) - 1}", map=name)
         native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra)
 
         def no_types(wanted: str) -> Any:
