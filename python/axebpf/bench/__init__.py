@@ -20,7 +20,16 @@ from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
-from axebpf.errors import AttachError, ClockError, HelperError, HypervisorError, LoadError, NotFound, did_you_mean
+from axebpf.errors import (
+    AttachError,
+    ClockError,
+    HelperError,
+    HypervisorError,
+    LoadError,
+    MapError,
+    NotFound,
+    did_you_mean,
+)
 from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
@@ -185,7 +194,7 @@ class Bench:
 
     def load(
         self,
-        source: str | os.PathLike[str] | bytes,
+        source: str | os.PathLike[str] | bytes | bytearray | memoryview,
         *,
         rodata: Mapping[str, Any] | None = None,
         max_entries: Mapping[str, int] | None = None,
@@ -198,8 +207,8 @@ class Bench:
         capacity of maps, `types` the type of programs whose section names none, `only` which programs are loaded.
         Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded.
         """
-        if isinstance(source, bytes):
-            data, file = source, "<bytes>"
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data, file = bytes(source), "<bytes>"
         else:
             file = os.fspath(source)
             try:
