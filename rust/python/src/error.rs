@@ -113,7 +113,8 @@ fn event(py: Python<'_>, error: &EventError) -> PyErr {
         E::NotFound { .. } | E::UnknownId { .. } | E::UnknownSubsystem { .. } => ("NotFound", None, None),
         E::UnknownField { tracepoint, field, .. }
         | E::OutOfRange { tracepoint, field, .. }
-        | E::ValueType { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
+        | E::ValueType { tracepoint, field, .. }
+        | E::ValueLength { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
         E::FieldCount { tracepoint, .. } => ("FieldError", Some(tracepoint), None),
         _ if crate::spec::is_definition(error) => ("DeclarationError", None, None),
         _ => ("FieldError", None, None),
