@@ -161,6 +161,8 @@ class TracepointHandle:
         return Listener(self._native, self._native.listen(call))
 
     def __repr__(self) -> str:
+        if self._bench.closed:
+            return f"<Tracepoint {self.name}, id {self.id}, of a closed bench>"
         state = "enabled" if self.enabled else "disabled"
         return f"<Tracepoint {self.name}, id {self.id}, {state}, {self.fired} events>"
 

@@ -184,6 +184,7 @@ class Program:
     def unload(self, *, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached; `force=True` detaches it."""
         self._native.unload(force)
+        self._bench._programs.remove(self)
 
     def __repr__(self) -> str:
         return f"<Program {self.name}: {self.type or 'no type'}, {len(self._native.insns) // 8} instructions>"

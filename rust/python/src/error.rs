@@ -87,7 +87,11 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
             exception(py, "LoadError", (message,), &[])
         }
-        BenchError::NoSuch { object, .. } => exception(py, "LoadError", (message,), &[("file", text(py, object))]),
+        BenchError::NoSuch { object, .. } => {
+            // The exception puts the file in front of its message by itself.
+            let rest = message.strip_prefix(object.as_str()).map_or(&*message, str::trim_start);
+            exception(py, "LoadError", (rest,), &[("file", text(py, object))])
+        }
         BenchError::Attached { .. }
         | BenchError::AttachType { .. }
         | BenchError::AlreadyAttached { .. }
@@ -109,7 +113,8 @@ fn event(py: Python<'_>, error: &EventError) -> PyErr {
         E::NotFound { .. } | E::UnknownId { .. } | E::UnknownSubsystem { .. } => ("NotFound", None, None),
         E::UnknownField { tracepoint, field, .. }
         | E::OutOfRange { tracepoint, field, .. }
-        | E::ValueType { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
+        | E::ValueType { tracepoint, field, .. }
+        | E::ValueLength { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
         E::FieldCount { tracepoint, .. } => ("FieldError", Some(tracepoint), None),
         _ if crate::spec::is_definition(error) => ("DeclarationError", None, None),
         _ => ("FieldError", None, None),
