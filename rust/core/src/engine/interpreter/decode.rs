@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
 use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
 use crate::isa::{AluOp, AtomicOp, Imm64, JumpOp, Op, Reg, Size, Source, SwapOrder, Width, decode as decode_op};
-use crate::map::MapSet;
+use crate::map::{MapKind, MapSet};
 use crate::memory::{Bytes, FRAME};
 use crate::program::Program;
 
@@ -109,6 +109,19 @@ const fn is_jump(op: &Op) -> bool {
     matches!(op, Op::Jump { .. } | Op::MayGoto { .. } | Op::Ja { .. } | Op::JaLong { .. } | Op::CallLocal { .. })
 }
 
+/// Offset and size of an access that names the frame pointer itself.
+fn frame_access(op: &Op) -> Option<(i32, i32)> {
+    let (base, offset, bytes) = match *op {
+        Op::Load { size, base, offset, .. }
+        | Op::Store { size, base, offset, .. }
+        | Op::LoadAcquire { size, base, offset, .. }
+        | Op::StoreRelease { size, base, offset, .. } => (base, offset, size.bytes()),
+        Op::Atomic { width, base, offset, .. } => (base, offset, if width == Width::W32 { 4 } else { 8 }),
+        _ => return None,
+    };
+    (base == Reg::R10).then_some((i32::from(offset), i32::from(bytes)))
+}
+
 /// The register that an instruction sets, apart from the r0 of calls and compare-and-exchange.
 fn written(op: &Op) -> Option<Reg> {
     match *op {
@@ -152,6 +165,14 @@ fn distance(from: usize, to: usize) -> Option<i32> {
 
 impl Decoder<'_> {
     fn draft(&mut self, insn: usize, op: &Op, target: Option<usize>) -> Result<Draft, EngineError> {
+        if let Some((offset, size)) = frame_access(op)
+            && (offset < -(FRAME as i32) || offset + size > 0)
+        {
+            return Err(unsupported(
+                insn,
+                format!("{size} bytes at r10{offset:+}: a frame is the {FRAME} bytes below r10"),
+            ));
+        }
         if written(op) == Some(Reg::R10) {
             return Err(unsupported(insn, "a write to r10: the frame pointer is read only"));
         }
@@ -228,9 +249,10 @@ impl Decoder<'_> {
                 if offset >= spec.value_size {
                     return Err(missing(&format!("offset {offset} of a value of {} bytes", spec.value_size)));
                 }
-                let first = [0; 4];
-                let value = if spec.key_size == 4 { map.lookup(0, Bytes::from(&first[..])) } else { None };
-                let value = value.ok_or_else(|| missing("only an array has a value at a fixed address"))?;
+                let one = spec.kind == MapKind::Array && spec.max_entries == 1;
+                let value = if one { map.lookup(0, Bytes::from(&[0; 4][..])) } else { None };
+                let value =
+                    value.ok_or_else(|| missing("only an array of one entry has a value at a fixed address"))?;
                 Ok(value.as_ptr() as u64 + u64::from(offset))
             }
             Imm64::Function { .. } => {
