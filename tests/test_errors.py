@@ -41,6 +41,7 @@ SAMPLES: list[tuple[errors.AxebpfError, tuple[type[BaseException], ...], str]] =
     (errors.AttachError("twice", program="p", target="a:b"), (), "p to a:b: twice"),
     (errors.AttachError("twice", target="a:b"), (), "a:b: twice"),
     (errors.AttachError("twice"), (), "twice"),
+    (errors.ClockError("there is no CPU 9"), (ValueError,), "there is no CPU 9"),
     (errors.BenchClosed(), (), "the bench is closed"),
     (errors.HelperError("taken", helper="h"), (), "h: taken"),
     (errors.HelperError("taken"), (), "taken"),

@@ -205,6 +205,18 @@ def test_options_that_do_not_fit(kind: Any, options: dict[str, Any], message: st
         declare(body(x=kind) | {"x": field(**options)})
 
 
+def test_dtype_of_arrays_and_padding() -> None:
+    """NumPy's align=True computes a C layout by itself."""
+    pytest.importorskip("axebpf._native", reason="the native module is not built")
+    np = pytest.importorskip("numpy")
+    members = [("common_type", "u2"), ("common_flags", "u1"), ("common_preempt_count", "u1"), ("common_pid", "i4")]
+    members += [("vm_id", "u4"), ("reason", "u2"), ("flag", "?"), ("comm", "S16"), ("args", "u8", 4)]
+    members += [("delta", "i8"), ("duration_ns", "u8")]
+    expected = np.dtype(members, align=True)
+    assert dict(Sample.dtype.fields or {}) == dict(expected.fields)
+    assert Sample.dtype.itemsize == expected.itemsize
+
+
 def test_two_durations() -> None:
     with pytest.raises(DeclarationError, match="a and b have role duration; one field may"):
         declare(body(a=u64, b=u64) | {"a": field(role="duration"), "b": field(role="duration")})

@@ -1,4 +1,4 @@
-"""The 29 tracepoints against a table of their layouts that was written by hand."""
+"""The 29 tracepoints against a table of their layouts that does not come from our code."""
 
 import importlib.util
 from pathlib import Path

@@ -49,10 +49,7 @@ from axebpf.errors import (
 from axebpf.maps import PerCpu
 from axebpf.trace import Event
 from axebpf.tracepoint import Tracepoint, bool_, char, field, i8, i16, i32, i64, u8, u16, u32, u64
-from axebpf.tracepoints.definitions import (
-    AccessType,
-    ExitReason,
-)
+from axebpf.tracepoints import AccessType, ExitReason, ShutdownReason, TimerEventType, VcpuState, VmState
 
 __all__ = [
     "AccessType",
@@ -79,9 +76,13 @@ __all__ = [
     "ProgramFault",
     "ProgramRun",
     "RunResult",
+    "ShutdownReason",
     "Statistics",
+    "TimerEventType",
     "Tracepoint",
     "TracepointError",
+    "VcpuState",
+    "VmState",
     "assemble",
     "bool_",
     "char",

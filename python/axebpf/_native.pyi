@@ -10,8 +10,6 @@ uses that bench, and raise `BenchClosed` once it is closed. Times are nanosecond
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-from typing_extensions import Buffer
-
 __all__ = [
     "Bench",
     "Link",
@@ -160,12 +158,15 @@ class Bench:
     def fire_mixed(
         self,
         tracepoints: Sequence[Tracepoint],
-        order: Buffer,
-        times: Buffer,
-        cpus: Buffer,
+        order: Any,
+        times: Any,
+        cpus: Any,
         columns: Sequence[list[Any]],
     ) -> int:
-        """Fires event `i` from the next row of tracepoint `order[i]` (u16) at `times[i]` (u64) on `cpus[i]` (u32)."""
+        """Fires event `i` from the next row of tracepoint `order[i]`, at `times[i]`, on `cpus[i]`.
+
+        Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`.
+        """
 
     def trace_text(self, target: str, header: bool) -> str:
         """The trace as text."""
@@ -189,7 +190,7 @@ class Tracepoint:
     def fire_function(self) -> Callable[..., None]:
         """The function `fire(*fields, time_ns=None, cpu=None)`."""
 
-    def fire_rows(self, columns: list[Any], times: Buffer | None = None, cpus: Buffer | None = None) -> int:
+    def fire_rows(self, columns: list[Any], times: Any = None, cpus: Any = None) -> int:
         """Fires an event a row, without the GIL.
 
         A column is a buffer of integers, one integer, or for an array field its bytes and their number a row.
@@ -402,7 +403,10 @@ class Object:
 
     @property
     def programs(self) -> list[dict[str, Any]]:
-        """Programs: name, section, type, target, autoload, insns, maps, refused."""
+        """Programs.
+
+        Keys: name, section, type, target, autoload, insns, maps, lines, subprograms, refused (why it cannot be loaded).
+        """
 
     def layout(self, name: str) -> _Layout:
         """The layout of a named type. Raises NotFound."""

@@ -40,7 +40,7 @@ class Codec(ABC):
     """The type as C writes it, such as `u32` or `struct key`."""
 
     @abstractmethod
-    def decode(self, data: bytes | memoryview) -> Any:
+    def decode(self, data: bytes | bytearray | memoryview) -> Any:
         """The value in the first `size` bytes."""
 
     @abstractmethod
@@ -66,7 +66,7 @@ class _Int(Codec):
         self.size, self.signed, self.is_bool = size, signed, meaning == "bool"
         self.name = "bool" if self.is_bool else f"{'i' if signed else 'u'}{8 * size}"
 
-    def decode(self, data: bytes | memoryview) -> int:
+    def decode(self, data: bytes | bytearray | memoryview) -> int:
         number = int.from_bytes(data[: self.size], "little", signed=self.signed)
         return bool(number) if self.is_bool else number
 
@@ -76,11 +76,11 @@ class _Int(Codec):
         try:
             return int(value.__index__()).to_bytes(self.size, "little", signed=self.signed)
         except AttributeError:
-            raise TypeError(f"a {self.name} takes an integer, not {type(value).__name__}") from None
+            raise TypeError(f"{self.name} takes an integer, not {type(value).__name__}") from None
         except OverflowError:
             low, high = (-(1 << (8 * self.size - 1)), 0) if self.signed else (0, 1)
             high = (1 << (8 * self.size - (1 if self.signed else 0))) - 1
-            raise ValueError(f"a {self.name} holds {low} to {high}, not {value}") from None
+            raise ValueError(f"{self.name} holds {low} to {high}, not {value}") from None
 
     @property
     def numpy(self) -> Any:
@@ -93,7 +93,7 @@ class _Float(Codec):
     def __init__(self, size: int) -> None:
         self.size, self.name = size, {4: "float", 8: "double"}.get(size, f"float of {size} bytes")
 
-    def decode(self, data: bytes | memoryview) -> Any:
+    def decode(self, data: bytes | bytearray | memoryview) -> Any:
         import struct
 
         code = {4: "<f", 8: "<d"}.get(self.size)
@@ -122,7 +122,7 @@ class _Enum(_Int):
         members = {key: value & mask if mask else value for key, value in values}
         self.members: Any = enum.IntEnum(name or "anonymous", members) if members else None
 
-    def decode(self, data: bytes | memoryview) -> int:
+    def decode(self, data: bytes | bytearray | memoryview) -> int:
         number = super().decode(data)
         try:
             return int(number) if self.members is None else self.members(number)
@@ -134,7 +134,7 @@ class _Bytes(Codec):
     def __init__(self, size: int, name: str = "") -> None:
         self.size, self.name = size, name or f"{size} bytes"
 
-    def decode(self, data: bytes | memoryview) -> bytes:
+    def decode(self, data: bytes | bytearray | memoryview) -> bytes:
         return bytes(data[: self.size])
 
     def encode(self, value: Any) -> bytes:
@@ -156,7 +156,7 @@ class _Bytes(Codec):
 class _Text(_Bytes):
     """An array of `char`."""
 
-    def decode(self, data: bytes | memoryview) -> bytes:
+    def decode(self, data: bytes | bytearray | memoryview) -> bytes:
         return super().decode(data).rstrip(b"\0")
 
     def encode(self, value: Any) -> bytes:
@@ -175,7 +175,7 @@ class _Array(Codec):
         self.element, self.count = element, count
         self.size, self.name = element.size * count, f"{element.name}[{count}]"
 
-    def decode(self, data: bytes | memoryview) -> list[Any]:
+    def decode(self, data: bytes | bytearray | memoryview) -> list[Any]:
         step = self.element.size
         return [self.element.decode(data[i * step : (i + 1) * step]) for i in range(self.count)]
 
@@ -199,12 +199,16 @@ class _Bits(Codec):
         self.offset, self.width, self.signed = offset, width, signed
         self.size, self.name = 0, f"{'i' if signed else 'u'}:{width}"
 
-    def decode(self, data: bytes | memoryview) -> int:
+    def decode(self, data: bytes | bytearray | memoryview) -> int:
         first, last = self.offset // 8, (self.offset + self.width + 7) // 8
         number = int.from_bytes(data[first:last], "little") >> (self.offset % 8) & ((1 << self.width) - 1)
         return number - (1 << self.width) if self.signed and number >> (self.width - 1) else number
 
     def store(self, value: Any, data: bytearray) -> None:
+        try:
+            value = int(value.__index__())
+        except AttributeError:
+            raise TypeError(f"{self.name} takes an integer, not {type(value).__name__}") from None
         low, high = (-(1 << (self.width - 1)), 1 << (self.width - 1)) if self.signed else (0, 1 << self.width)
         if not low <= value < high:
             raise ValueError(f"a bit field of {self.width} bits holds {low} to {high - 1}, not {value}")
@@ -240,13 +244,13 @@ class _Struct(Codec):
         tag = re.sub(r"\W", "_", name) or kind
         self.tuple = _named_tuple(tag if tag.isidentifier() else kind, [member for member, _, _ in self.members])
 
-    def decode(self, data: bytes | memoryview) -> Any:
-        return self.tuple(
-            *(
-                codec.decode(data if isinstance(codec, _Bits) else data[offset : offset + codec.size])
-                for _, offset, codec in self.members
-            )
-        )
+    def decode(self, data: bytes | bytearray | memoryview) -> Any:
+        return self.tuple(*(self._read(member, data) for member in self.members))
+
+    @staticmethod
+    def _read(member: tuple[str, int, Codec], data: bytes | bytearray | memoryview) -> Any:
+        _, offset, codec = member
+        return codec.decode(data if isinstance(codec, _Bits) else data[offset : offset + codec.size])
 
     def encode(self, value: Any) -> bytes:
         if isinstance(value, (bytes, bytearray)):
@@ -263,16 +267,29 @@ class _Struct(Codec):
                 raise ValueError(f"{self.name} needs {', '.join(missing)} too")
             pairs = [(member, value[member[0]]) for member in self.members if member[0] in value]
         else:
-            items = [value] if len(names) == 1 and not isinstance(value, (tuple, list)) else list(value)
+            alone = len(names) == 1 and not isinstance(value, (tuple, list))
+            if not alone and (isinstance(value, str) or not isinstance(value, Iterable)):
+                kinds = f"a tuple of {', '.join(names)}, a dictionary, or {self.size} bytes"
+                raise TypeError(f"{self.name} takes {kinds}, not {type(value).__name__}")
+            items = [value] if alone else list(value)
             if len(items) != len(names):
                 raise ValueError(f"{self.name} has {len(names)} members ({', '.join(names)}), got {len(items)} values")
             pairs = list(zip(self.members, items, strict=True))
         data = bytearray(self.size)
-        for (_, offset, codec), item in pairs:
-            if isinstance(codec, _Bits):
-                codec.store(item, data)
-            else:
-                data[offset : offset + codec.size] = codec.encode(item)
+        for (name, offset, codec), item in pairs:
+            try:
+                if isinstance(codec, _Bits):
+                    codec.store(item, data)
+                elif not self.is_union:
+                    data[offset : offset + codec.size] = codec.encode(item)
+                else:
+                    # Readings of the same bytes differ only where one has no bytes: behind its end, in its padding.
+                    for place, byte in enumerate(codec.encode(item)):
+                        data[place] |= byte
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{name}: {error}") from None
+        if self.is_union and len(pairs) > 1 and any(self._read(m, data) != item for m, item in pairs):
+            raise ValueError(f"the readings of {self.name} are of different bytes; give one, as a dictionary")
         return bytes(data)
 
     @property

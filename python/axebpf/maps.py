@@ -7,11 +7,11 @@ take and give bytes and raise `MapError` with Linux's errno.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from axebpf.btf import Codec, Layout, codec_of
-from axebpf.errors import KeyNotFound, MapError, NotFound, did_you_mean
+from axebpf.errors import BenchClosed, KeyNotFound, MapError, NotFound, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,9 +147,10 @@ class Map:
         stride = (self.value_size + 7) // 8 * 8
         if isinstance(value, (bytes, bytearray)) and len(value) == stride * self._cpus:
             return bytes(value)
-        values = list(value)
+        values = list(value) if isinstance(value, Iterable) else [value]
         if len(values) != self._cpus:
-            raise MapError(_EINVAL, f"this bench has {self._cpus} CPUs, got values for {len(values)}", map=self.name)
+            given = f"this bench has {self._cpus} CPUs, got values for {len(values)}: give one for each"
+            raise MapError(_EINVAL, given, map=self.name)
         return b"".join(self._encoded("value", self.value_type, item).ljust(stride, b"\0") for item in values)
 
     def _encoded(self, what: str, codec: Codec, value: Any) -> bytes:
@@ -159,10 +160,12 @@ class Map:
             raise MapError(_EINVAL, f"the {what} {value!r}: {error}", map=self.name) from None
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} {self.name}: {self.type} of {self.key_type.name} to {self.value_type.name}, "
-            f"{len(self)} of {self.max_entries}>"
-        )
+        try:
+            used = f"{len(self)} of {self.max_entries}"
+        except BenchClosed:
+            used = "of a closed bench"
+        types = f"{self.key_type.name} to {self.value_type.name}"
+        return f"<{type(self).__name__} {self.name}: {self.type} of {types}, {used}>"
 
 
 class _Keyed(Map, MutableMapping[Any, Any]):

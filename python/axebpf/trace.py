@@ -147,6 +147,8 @@ class Trace:
         return self._native.trace_counts()[0]
 
     def __repr__(self) -> str:
+        if self._native.closed:
+            return "<Trace of a closed bench>"
         return f"<Trace: {len(self)} entries, {self.lost} lost>"
 
 

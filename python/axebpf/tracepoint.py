@@ -26,12 +26,11 @@ struct vmm_vm_pause { /* A VM was paused. */
 from __future__ import annotations
 
 import enum as _enum
-import inspect
 import re
 import sys
+import textwrap
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar, final
 
 from axebpf.errors import DeclarationError, InvalidName, did_you_mean
@@ -84,6 +83,7 @@ _BASES = {
 }
 EnumClass: TypeAlias = type[_enum.IntEnum] | type[_enum.IntFlag]
 _TYPE_TEXT = re.compile(r"(\w+)(?:\[(\d+)\])?\Z", re.ASCII)
+_CORE_ARRAY = re.compile(r"\[(\w+); (\d+)\]\Z", re.ASCII)
 _MAX_COUNT = 4096
 
 
@@ -93,7 +93,6 @@ def _is_whole(value: object, maximum: int) -> bool:
 
 
 @final
-@dataclass(frozen=True)
 class FieldType:
     """The type of a field: a base type, or with a count an array of it.
 
@@ -103,8 +102,29 @@ class FieldType:
 
     base: str
     """`u8` to `u64`, `i8` to `i64`, `bool`, or `char` (only as an array: bytes up to the first NUL)."""
-    count: int = 0
+    count: int
     """Elements of an array; 0 for a single value."""
+
+    __slots__ = ("base", "count")
+
+    def __init__(self, base: str, count: int = 0) -> None:
+        object.__setattr__(self, "base", base)
+        object.__setattr__(self, "count", count)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a FieldType does not change; make another one for {name}={value!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldType) and (self.base, self.count) == (other.base, other.count)
+
+    def __hash__(self) -> int:
+        return hash((self.base, self.count))
+
+    def __reduce__(self) -> tuple[type[FieldType], tuple[str, int]]:
+        return FieldType, (self.base, self.count)
+
+    def __repr__(self) -> str:
+        return f"FieldType(base={self.base!r}, count={self.count})"
 
     def __getitem__(self, count: int) -> FieldType:
         """The array of `count` values: `u64[4]`, `char[16]`. Raises DeclarationError for a bad count."""
@@ -192,18 +212,18 @@ _FOREIGN = {int: "u64 or i64", bool: "bool_", str: "char[16]", bytes: "char[16]"
 def parse_type(text: str) -> FieldType:
     """The type that a text such as `u32`, `char[16]` or `bool` names. Raises DeclarationError for any other.
 
-    >>> parse_type("char[16]")
-    FieldType(base='char', count=16)
+    The core's layouts write an array as `[char; 16]`; that is read too.
+
+    >>> parse_type("char[16]") == parse_type("[char; 16]") == FieldType("char", 16)
+    True
     """
-    match = _TYPE_TEXT.match(text)
+    match = _TYPE_TEXT.match(text) or _CORE_ARRAY.match(text)
     if match is None or match[1] not in _BASES:
         raise DeclarationError(f"unknown type {text}{did_you_mean(text, _BASES)}")
     return FieldType(match[1])[int(match[2])] if match[2] else FieldType(match[1])
 
 
-@final
-@dataclass(frozen=True)
-class Field:
+class Field(typing.NamedTuple):
     """One field of a tracepoint's record, as declared."""
 
     name: str
@@ -269,11 +289,11 @@ def numpy_dtype(layout: Layout) -> np.dtype[np.void]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": layout.size})
 
 
-@dataclass(frozen=True)
 class _Options:
     """What `field(...)` leaves in the class body until the class is made."""
 
-    values: dict[str, Any]
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
 
 
 def field(
@@ -355,7 +375,7 @@ class Tracepoint:
             raise DeclarationError(f"{name}: the id is {id!r}; it must be 1 to {_MAX_ID}")
         cls.event_name, cls.id = name, id
         cls.subsystem, cls.event = name.split(":")
-        cls.doc = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+        cls.doc = _clean(cls.__dict__.get("__doc__") or "")
         cls.fields = _read_fields(cls)
 
     @classmethod
@@ -406,10 +426,23 @@ def _comment(text: str) -> str:
     return text.splitlines()[0].replace("*/", "* /").replace("/*", "/ *")
 
 
+def _clean(doc: str) -> str:
+    """A docstring without its indentation, as `inspect.cleandoc` has it, which is slow to import."""
+    first, _, rest = doc.partition("\n")
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip() if rest else first.strip()
+
+
+def _annotations(cls: type[Tracepoint]) -> dict[str, object]:
+    """The annotations of the class itself; Python 3.14 makes them when they are asked for."""
+    if sys.version_info >= (3, 14):
+        return dict(cls.__annotations__)
+    return dict(cls.__dict__.get("__annotations__", {}))  # noqa: RUF063 (inspect is slow to import)
+
+
 def _read_fields(cls: type[Tracepoint]) -> tuple[Field, ...]:
     """The fields that a class body declares, checked; takes their `field(...)` out of the class again."""
     fields: list[Field] = []
-    for name, annotation in inspect.get_annotations(cls).items():
+    for name, annotation in _annotations(cls).items():
         kind = _resolve(cls, name, annotation)
         if kind is None:
             continue
@@ -434,7 +467,8 @@ def _resolve(cls: type[Tracepoint], name: str, annotation: object) -> FieldType 
     shown = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", repr(annotation))
     if isinstance(annotation, str):  # from __future__ import annotations
         try:
-            annotation = eval(annotation, vars(sys.modules[cls.__module__]), dict(_MARKERS))
+            module = sys.modules.get(cls.__module__)  # none for code that was compiled by hand
+            annotation = eval(annotation, vars(module) if module else {}, dict(_MARKERS))
         except DeclarationError as error:  # the length of an array
             raise DeclarationError(f"{cls.event_name}: {name}: {error}") from None
         except (NameError, AttributeError, SyntaxError, TypeError):

@@ -74,7 +74,7 @@ F_SLEEPABLE = 1 << 4
 """``prog_flags``: the program may sleep; ``SYSCALL`` programs must."""
 
 
-class VerifierRefused(OSError):
+class VerifierRefused(OSError):  # noqa: N818 (it is what the verifier did)
     """PROG_LOAD failed; ``log`` is the verifier's log."""
 
     def __init__(self, errno_: int, log: str) -> None:
@@ -110,7 +110,7 @@ def why_unavailable() -> str | None:
     try:
         os.close(map_create(MapType.ARRAY, 4, 8, 1))
         # r0 = 0; exit
-        fd, _ = prog_load(ProgType.SYSCALL, bytes.fromhex("b700000000000000" "9500000000000000"))
+        fd, _ = prog_load(ProgType.SYSCALL, bytes.fromhex("b7000000000000009500000000000000"))
         os.close(fd)
     except OSError as error:
         return f"the kernel's bpf(2) is not available: {error}"
@@ -164,7 +164,8 @@ def test_run(fd: int, ctx: bytes | None = None, data: bytes | None = None, repea
     """Runs a loaded program once.
 
     Returns the low 32 bits of r0 (the kernel gives no more) and the context, or where ``data`` was given the packet,
-    as the program left it. ``SYSCALL`` and ``RAW_TRACEPOINT`` programs take ``ctx``; ``XDP`` and ``SOCKET_FILTER`` ``data``.
+    as the program left it. ``SYSCALL`` and ``RAW_TRACEPOINT`` programs take ``ctx``; ``XDP`` and ``SOCKET_FILTER``
+    ``data``.
     """
     ctx_buffer = None if ctx is None else _buffer(ctx)
     data_buffer = None if data is None else _buffer(data)
@@ -198,13 +199,18 @@ test_run.__test__ = False  # type: ignore[attr-defined]  # pytest: a function of
 
 
 def map_create(
-    map_type: int, key_size: int, value_size: int, max_entries: int, flags: int = 0, *, inner_fd: int = 0, name: str = ""
+    map_type: int,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    flags: int = 0,
+    *,
+    inner_fd: int = 0,
+    name: str = "",
 ) -> int:
     """Creates a map; returns its descriptor."""
     attr = bytearray(
-        struct.pack(
-            "<IIIIIII16s", map_type, key_size, value_size, max_entries, flags, inner_fd, 0, name.encode()[:15]
-        )
+        struct.pack("<IIIIIII16s", map_type, key_size, value_size, max_entries, flags, inner_fd, 0, name.encode()[:15])
     )
     return _bpf(_Command.MAP_CREATE, attr)
 

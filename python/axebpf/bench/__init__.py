@@ -5,13 +5,12 @@ A bench owns a clock, CPUs, tracepoints, maps, programs, links, a trace and stat
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
@@ -19,7 +18,16 @@ from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
-from axebpf.errors import AttachError, HelperError, HypervisorError, LoadError, NotFound, did_you_mean
+from axebpf.errors import (
+    AttachError,
+    ClockError,
+    HelperError,
+    HypervisorError,
+    LoadError,
+    MapError,
+    NotFound,
+    did_you_mean,
+)
 from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
@@ -42,8 +50,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class RunResult:
+class RunResult(NamedTuple):
     """What a workload came to."""
 
     events: int
@@ -78,7 +85,7 @@ class Clock:
         self._native.advance(ns)
 
     def __repr__(self) -> str:
-        return f"<Clock at {self.now} ns>"
+        return "<Clock of a closed bench>" if self._native.closed else f"<Clock at {self.now} ns>"
 
 
 class Bench:
@@ -108,6 +115,8 @@ class Bench:
     ) -> None:
         if engine not in ("auto", "interpreter"):
             raise LoadError(f"no engine {engine!r}; engines are auto and interpreter")
+        if isinstance(clock, int) and not 0 <= clock < 1 << 64:
+            raise ClockError(f"clock is {clock}; an event advances it by 0 to {(1 << 64) - 1} ns")
         self._native = _native.Bench(
             cpus=cpus, clock=clock, seed=seed, statistics=statistics, trace_entries=trace_entries, budget=budget
         )
@@ -182,7 +191,7 @@ class Bench:
 
     def load(
         self,
-        source: str | os.PathLike[str] | bytes,
+        source: str | os.PathLike[str] | bytes | bytearray | memoryview,
         *,
         rodata: Mapping[str, Any] | None = None,
         max_entries: Mapping[str, int] | None = None,
@@ -195,12 +204,13 @@ class Bench:
         capacity of maps, `types` the type of programs whose section names none, `only` which programs are loaded.
         Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded.
         """
-        if isinstance(source, bytes):
-            data, file = source, "<bytes>"
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data, file = bytes(source), "<bytes>"
         else:
             file = os.fspath(source)
             try:
-                data = Path(file).read_bytes()
+                with open(file, "rb") as stream:  # noqa: PTH123 (pathlib is slow to import)
+                    data = stream.read()
             except OSError as error:
                 raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
         native = _native.Object(data, file)
@@ -213,6 +223,9 @@ class Bench:
                 values.append((name, codecs[name].encode(value)))
             except (TypeError, ValueError) as error:
                 raise LoadError(f"the variable {name}: {error}", file=file) from error
+        for name, entries in (max_entries or {}).items():
+            if not 0 <= entries < 1 << 32:
+                raise LoadError(f"max_entries of {name} is {entries}; it takes 1 to {(1 << 32) - 1}", file=file)
         programs, maps = self._native.load(
             native, values, list((max_entries or {}).items()), list((types or {}).items()), only
         )
@@ -261,6 +274,10 @@ class Bench:
 
         Raises MapError as Linux does.
         """
+        sizes = {"key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags}
+        for what, number in sizes.items():
+            if not 0 <= number < 1 << 32:
+                raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {(1 << 32) - 1}", map=name)
         native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra)
 
         def no_types(wanted: str) -> Any:
@@ -299,8 +316,6 @@ class Bench:
         Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault where a program was
         stopped.
         """
-        import numpy as np
-
         from axebpf.hypervisor import workload as make
 
         stream = make(workload, **parameters)
@@ -309,14 +324,13 @@ class Bench:
                 f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
                 workload=workload,
             )
-        nothing = np.empty(0, np.uint8)
         before = {program.id: program.stats for program in self._programs}
         fired = {name: handle.fired for name, handle in self.tracepoints.items()}
         lost = self.trace.lost
         events = last = 0
         for chunk in stream:
             handles = [self.tracepoints[name] for name in chunk.names]
-            columns = [[chunk.columns.get(h.name, {}).get(field, nothing) for field in h._fields] for h in handles]
+            columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
             events += self._native.fire_mixed(
                 [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
             )

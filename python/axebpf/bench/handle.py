@@ -161,6 +161,8 @@ class TracepointHandle:
         return Listener(self._native, self._native.listen(call))
 
     def __repr__(self) -> str:
+        if self._bench.closed:
+            return f"<Tracepoint {self.name}, id {self.id}, of a closed bench>"
         state = "enabled" if self.enabled else "disabled"
         return f"<Tracepoint {self.name}, id {self.id}, {state}, {self.fired} events>"
 
@@ -215,7 +217,7 @@ def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column
     import numpy as np
 
     def refuse(what: str) -> FieldError:
-        return FieldError(f"{name}: {what}", tracepoint=tracepoint, field=name)
+        return FieldError(f"{name} {what}", tracepoint=tracepoint, field=name)
 
     if kind.count:
         if hasattr(values, "to_numpy"):
@@ -225,14 +227,14 @@ def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column
             if array.dtype.kind == "U":
                 array = np.char.encode(array, "utf-8")
         except (TypeError, ValueError, OverflowError) as error:
-            raise refuse(f"a column of {kind.text} cannot be made of this: {error}") from None
+            raise refuse(f"is {kind.text}, and no column of it can be made of this: {error}") from None
         if kind.base == "char":
             if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
                 raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
             array = array.astype(kind.numpy)
         shape = (len(array),) if kind.base == "char" else (len(array), kind.count)
         if array.shape != shape:
-            raise refuse(f"a column of {kind.text} has the shape {shape}, not {array.shape}")
+            raise refuse(f"is {kind.text}, whose column has the shape {shape}, not {array.shape}")
         return _Column(np.ascontiguousarray(array), kind)
     if isinstance(values, (int, np.integer)):
         least = greatest = int(values)
@@ -247,7 +249,7 @@ def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column
             array = array.astype(np.uint64)
         if array.dtype.kind not in "iu" or array.ndim != 1:
             shown = f"{array.dtype} of {array.ndim} dimensions"
-            raise refuse(f"the column is {shown}; expected one dimension of integers")
+            raise refuse(f"has a column of {shown}; expected one dimension of integers")
         column = _Column(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), kind)
         least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
     low, high = (0, 1) if kind.base == "bool" else (kind.minimum, kind.maximum)

@@ -38,10 +38,17 @@ class Globals(Mapping[str, Any]):
         return codec.decode(data[offset : offset + codec.size])
 
     def __setitem__(self, name: str, value: Any) -> None:
-        """Sets a variable. Raises MapError EPERM for a const one: give it to `load(rodata=…)`."""
+        """Sets a variable.
+
+        Raises MapError EPERM for a const one (give it to `load(rodata=…)`), TypeError or ValueError for a value that it
+        cannot hold.
+        """
         section, offset, codec = self._find(name)
         data = bytearray(section.lookup(bytes(4)) or b"")
-        data[offset : offset + codec.size] = codec.encode(value)
+        try:
+            data[offset : offset + codec.size] = codec.encode(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the variable {name}: {error}") from None
         section.update(bytes(4), bytes(data))
 
     def __iter__(self) -> Iterator[str]:

@@ -270,6 +270,9 @@ impl Cached {
     }
 }
 
+/// How far behind the context or around the stack an address is still named by it.
+const NEAR: u64 = 1 << 16;
+
 /// Bytes of one stack frame (Linux: 512).
 pub const FRAME: u64 = 512;
 /// Frames of one run (Linux: 8).
@@ -285,18 +288,22 @@ pub struct Memory<'r> {
     /// What the program takes for the context's first byte; the window may begin behind it.
     context_start: u64,
     extra: Vec<Window>,
+    /// Ring-buffer records that the run has reserved and not yet given up.
+    reserved: Vec<u64>,
     regions: &'r dyn Region,
 }
 
 impl<'r> Memory<'r> {
     /// The memory of a run: its stack block, its context, and everything that `regions` owns.
     ///
-    /// `context` is what may be accessed of the context; `context_start` is the address that the program is given
-    /// for it (of a record, the first 8 bytes are not for programs). Only the first frame of `stack` is live until [`Memory::set_frames`] says otherwise.
+    /// `context` is what may be accessed of the context; `context_start` is the address that the program is given for
+    /// it (of a record, the first 8 bytes are not for programs; 0 where there is no context). Only the first frame of
+    /// `stack` is live until [`Memory::set_frames`] says otherwise.
     ///
     /// # Safety
-    /// `stack` (of `FRAMES * FRAME` bytes) and `context` must be valid memory for the whole of `'r`, writable
-    /// where they say so, and nobody may hold Rust references into them while the run lasts.
+    /// `stack` (of `FRAMES * FRAME` bytes), `context`, and what lies from `context_start` to it, must be valid memory
+    /// for the whole of `'r`, writable where they say so. While the run lasts, nobody may hold a Rust reference into what
+    /// is writable, nor a mutable one into the rest.
     #[inline(always)] // so that it is made where it stays
     #[must_use]
     pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
@@ -308,6 +315,7 @@ impl<'r> Memory<'r> {
             context_writable: context.writable,
             context_start,
             extra: Vec::new(),
+            reserved: Vec::new(),
             regions,
         }
     }
@@ -318,6 +326,24 @@ impl<'r> Memory<'r> {
     /// As for the context in [`Memory::new`].
     pub unsafe fn allow(&mut self, window: Window) {
         self.extra.push(window);
+    }
+
+    /// Notes that the run has reserved a ring-buffer record.
+    pub fn reserved(&mut self, record: u64) {
+        self.reserved.push(record);
+    }
+
+    /// Notes that it has given the record up.
+    pub fn released(&mut self, record: u64) {
+        self.reserved.retain(|reserved| *reserved != record);
+        self.forget(record);
+    }
+
+    /// Records that are still reserved.
+    #[inline]
+    #[must_use]
+    pub fn outstanding(&self) -> &[u64] {
+        &self.reserved
     }
 
     /// Takes back what [`Memory::allow`] made accessible.
@@ -424,6 +450,31 @@ impl<'r> Memory<'r> {
         Ok(unsafe { BytesMut::from_raw(address as *mut u8, len) })
     }
 
+    /// How many of `most` bytes from `address` on a probe may read: as [`Memory::readable`], and the part of the context
+    /// that is hidden from loads (the common header of a record).
+    #[must_use]
+    pub fn probeable(&self, address: u64, most: usize) -> usize {
+        let hidden = self.context.start.wrapping_sub(self.context_start);
+        let offset = address.wrapping_sub(self.context_start);
+        if self.context_start != 0 && offset < hidden {
+            let rest = hidden + self.context.limit[0] - offset;
+            return usize::try_from(rest).unwrap_or(most).min(most);
+        }
+        self.readable(address, most)
+    }
+
+    /// Bytes that [`Memory::probeable`] has found.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where not all of them may be read.
+    pub fn probe(&mut self, address: u64, len: usize) -> Result<Bytes<'r>, Box<Fault>> {
+        if self.probeable(address, len) < len {
+            return Err(self.fault(address, len as u64, false, "no live memory there"));
+        }
+        // SAFETY: memory of one window, or of the context with its hidden head, all of which live for the whole of 'r.
+        Ok(unsafe { Bytes::from_raw(address as *const u8, len) })
+    }
+
     /// How many of `most` bytes from `address` on may be read: for strings whose end is not known.
     #[must_use]
     pub fn readable(&self, address: u64, most: usize) -> usize {
@@ -436,18 +487,35 @@ impl<'r> Memory<'r> {
     /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`, or the number itself.
     #[must_use]
     pub fn describe(&self, address: u64) -> String {
-        let top = self.stack.start + FRAME;
+        let below = |frame: u64| self.stack.start + (frame + 1) * FRAME - address;
         let frame = address.wrapping_sub(self.stack.start) / FRAME;
-        if frame < FRAMES as u64 {
-            let below = top + frame * FRAME - address;
-            return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };
+        let live = self.stack.limit[0] / FRAME;
+        if frame < live {
+            return if frame == 0 {
+                format!("stack-{}", below(0))
+            } else {
+                format!("stack[frame {frame}]-{}", below(frame))
+            };
         }
         let offset = address.wrapping_sub(self.context_start);
-        let end = self.context.start.wrapping_add(self.context.limit[0]);
-        if self.context_start != 0 && offset <= end.wrapping_sub(self.context_start) {
+        let end = self.context.start.wrapping_add(self.context.limit[0]).wrapping_sub(self.context_start);
+        if self.context_start != 0 && offset <= end {
             return format!("ctx+{offset}");
         }
-        self.regions.describe(address).unwrap_or_else(|| format!("{address:#x}"))
+        if let Some(name) = self.regions.describe(address) {
+            return name;
+        }
+        // No memory of this run. What is just behind the context or below the stack is named by it, so that the name is
+        // the same wherever the host has put them.
+        if self.context_start != 0 && offset < NEAR {
+            return format!("ctx+{offset}");
+        }
+        let top = (self.stack.start + live * FRAME).wrapping_sub(address);
+        let above = address.wrapping_sub(self.stack.start + live * FRAME);
+        if top < NEAR {
+            return format!("stack-{top}");
+        }
+        if above < NEAR { format!("stack+{above}") } else { format!("{address:#x}") }
     }
 
     #[inline]

@@ -93,9 +93,12 @@ fn lenient_decoding_takes_unused_fields_for_zero_and_nothing_else() {
 fn assembler_errors() {
     let cases = [
         ("r0 = 0\nexti", "line 2, column 1: expected an instruction or a label; did you mean `exit`?; found `exti`"),
-        ("r0 = r11", "line 1, column 6: expected "),
+        (
+            "r0 = r11",
+            "line 1, column 6: expected a register r0 to r10, a number, memory, a byte swap or an atomic operation; found `r11`",
+        ),
         ("r11 = 0", "line 1, column 1: expected an instruction or a label; found `r11`"),
-        ("w0 = r1", "line 1, column 6: expected "),
+        ("w0 = r1", "line 1, column 6: expected a 32-bit register, w0 to w10 or a 32-bit number"),
         ("r0 += 5 6", "line 1, column 9: expected the end of the line; found `6`"),
         ("r0 += 4294967296", "line 1, column 7: expected a register, r0 to r10 or a 32-bit number"),
         ("r0 = 4294967296", "line 1, column 16: expected `ll`; found the end of the line"),
@@ -109,7 +112,16 @@ fn assembler_errors() {
         ("call bpf_nothing", "line 1, column 6: there is no such label or helper (write helpers as name#id); found"),
         ("r0 = map[EXITS]", "line 1, column 10: expected a known map's name or its number; found `EXITS`"),
         ("r1 = -r2", "line 1, column 7: expected the same register again"),
-        ("r0 = le8 r0", "line 1, column 6: expected "),
+        (
+            "r0 = le8 r0",
+            "line 1, column 6: expected a register r0 to r10, a number, memory, a byte swap or an atomic operation; did you mean `le16`?; found `le8`",
+        ),
+        (
+            "r0 = atomic64_fetch_ad((u64 *)(r1 +0), r0)",
+            "line 1, column 6: expected a register r0 to r10, a number, memory, a byte swap or an atomic operation; did you mean `atomic64_fetch_add`?",
+        ),
+        ("call 5", "line 1, column 6: expected a helper as name#id, a label or a distance such as pc+3; found `5`"),
+        ("gotoo x", "line 1, column 1: expected an instruction or a label; did you mean `goto`?; found `gotoo`"),
         ("lock *(u8 *)(r1 +0) += r2", "line 1, column 8: expected u32 or u64; found `u8`"),
         ("r3 = atomic64_xchg((u64 *)(r1 +0), r2)", "line 1, column 36: expected the register that is assigned to"),
         ("goto +40000", "line 1, column 6: expected a distance from -32768 to 32767 (gotol jumps further); found `+`"),

@@ -301,7 +301,7 @@ fn source_lines_follow_the_linked_instructions() {
             }
             for subprogram in &program.subprograms {
                 let line = program.line_of(subprogram.start).unwrap();
-                let heads = |line: &&str| {
+                let heads = |line: &str| {
                     line.contains(&format!("{}(", subprogram.name)) && !line.starts_with('\t') && !line.ends_with(';')
                 };
                 let head = text.iter().position(|line| heads(line)).unwrap();

@@ -5,7 +5,7 @@ use axebpf_core::clock::ClockError;
 use axebpf_core::engine::ProgramFault;
 use axebpf_core::errno::Errno;
 use axebpf_core::event::EventError;
-use axebpf_core::fault::Fault;
+use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::object::LoadError;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -87,7 +87,11 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
             exception(py, "LoadError", (message,), &[])
         }
-        BenchError::NoSuch { object, .. } => exception(py, "LoadError", (message,), &[("file", text(py, object))]),
+        BenchError::NoSuch { object, .. } => {
+            // The exception puts the file in front of its message by itself.
+            let rest = message.strip_prefix(object.as_str()).map_or(&*message, str::trim_start);
+            exception(py, "LoadError", (rest,), &[("file", text(py, object))])
+        }
         BenchError::Attached { .. }
         | BenchError::AttachType { .. }
         | BenchError::AlreadyAttached { .. }
@@ -95,9 +99,9 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
-        BenchError::Foreign { .. } => {
-            crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message))
-        }
+        BenchError::ContextTooShort { .. } => exception(py, "AttachError", (message,), &[]),
+        BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
+        BenchError::Foreign(error) => carried(py, error),
     }
 }
 
@@ -109,7 +113,8 @@ fn event(py: Python<'_>, error: &EventError) -> PyErr {
         E::NotFound { .. } | E::UnknownId { .. } | E::UnknownSubsystem { .. } => ("NotFound", None, None),
         E::UnknownField { tracepoint, field, .. }
         | E::OutOfRange { tracepoint, field, .. }
-        | E::ValueType { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
+        | E::ValueType { tracepoint, field, .. }
+        | E::ValueLength { tracepoint, field, .. } => ("FieldError", Some(tracepoint), Some(field)),
         E::FieldCount { tracepoint, .. } => ("FieldError", Some(tracepoint), None),
         _ if crate::spec::is_definition(error) => ("DeclarationError", None, None),
         _ => ("FieldError", None, None),
@@ -118,8 +123,8 @@ fn event(py: Python<'_>, error: &EventError) -> PyErr {
     keywords.extend(tracepoint.map(|tracepoint| ("tracepoint", text(py, tracepoint))));
     keywords.extend(field.map(|field| ("field", text(py, field))));
     // The exception puts the tracepoint in front of its message by itself.
-    let prefix = tracepoint.map(|tracepoint| format!("{tracepoint}: "));
-    let message = prefix.and_then(|prefix| message.strip_prefix(&prefix)).unwrap_or(&message);
+    let rest = tracepoint.and_then(|tracepoint| message.strip_prefix(tracepoint.as_str()));
+    let message = rest.map_or(&*message, |rest| rest.trim_start_matches([':', ' ']));
     exception(py, class, (message,), &keywords)
 }
 
@@ -134,15 +139,18 @@ fn load(py: Python<'_>, error: &LoadError) -> PyErr {
     exception(py, "LoadError", (message,), &keywords)
 }
 
+/// The exception that a callback or helper has raised.
+fn carried(py: Python<'_>, error: &Foreign) -> PyErr {
+    match error.downcast::<PyErr>() {
+        Some(error) => error.clone_ref(py),
+        None => PyRuntimeError::new_err(error.to_string()),
+    }
+}
+
 /// The exception of a stopped run.
 pub(crate) fn program_fault(py: Python<'_>, fault: &ProgramFault) -> PyErr {
-    match &fault.fault {
-        Fault::Foreign { .. } | Fault::Interrupted => {
-            if let Some(error) = crate::bench::take_foreign(py) {
-                return error;
-            }
-        }
-        _ => {}
+    if let Fault::Foreign(error) = &fault.fault {
+        return carried(py, error);
     }
     let mut keywords = vec![("program", text(py, &fault.program)), ("instruction", number(py, fault.insn as u64))];
     if let Fault::Memory { address, place, .. } = &fault.fault {

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::error::Error;
+use crate::program::{lines, subprograms};
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -103,16 +104,23 @@ impl Object {
             entry.set_item("type", program.program_type.map(|of| of.name()))?;
             entry.set_item("target", &program.target)?;
             entry.set_item("autoload", program.autoload)?;
-            let (insns, maps, refused) = match &program.program {
+            match &program.program {
                 Ok(program) => {
                     let code: Vec<u8> = program.insns.iter().flat_map(|insn| insn.to_bytes()).collect();
-                    (Some(PyBytes::new(py, &code)), program.maps.clone(), None)
+                    entry.set_item("insns", PyBytes::new(py, &code))?;
+                    entry.set_item("maps", &program.maps)?;
+                    entry.set_item("lines", lines(program))?;
+                    entry.set_item("subprograms", subprograms(program))?;
+                    entry.set_item("refused", py.None())?;
                 }
-                Err(error) => (None, Vec::new(), Some(error.to_string())),
-            };
-            entry.set_item("insns", insns)?;
-            entry.set_item("maps", maps)?;
-            entry.set_item("refused", refused)?;
+                Err(error) => {
+                    entry.set_item("insns", py.None())?;
+                    for name in ["maps", "lines", "subprograms"] {
+                        entry.set_item(name, PyList::empty(py))?;
+                    }
+                    entry.set_item("refused", error.to_string())?;
+                }
+            }
             out.append(entry)?;
         }
         Ok(out)

@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 
 use crate::bench::Shared;
-use crate::error::{Error, program_fault};
+use crate::error::{Error, exception, program_fault};
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -25,10 +25,27 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
     pub(crate) fn of(bench: &bench::Bench, shared: &Arc<Shared>, index: usize) -> PyResult<Program> {
         let found = bench.program(index).ok_or(bench::BenchError::NoProgram { index }).map_err(Error::from)?;
         Ok(Program { shared: shared.clone(), index, program: found.program().clone() })
     }
+}
+
+/// Slot, file, line, column, text of a source line.
+type Line = (usize, String, u32, u32, String);
+
+pub(crate) fn lines(program: &CoreProgram) -> Vec<Line> {
+    let line =
+        |l: &axebpf_core::program::SourceLine| (l.insn, l.file.to_string(), l.line, l.column, l.text.to_string());
+    program.lines.iter().map(line).collect()
+}
+
+pub(crate) fn subprograms(program: &CoreProgram) -> Vec<(String, usize)> {
+    program.subprograms.iter().map(|s| (s.name.clone(), s.start)).collect()
 }
 
 /// `r0` or the fault, instructions, printed lines, the context afterwards.
@@ -42,7 +59,7 @@ impl Program {
     }
 
     #[getter]
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.program.name
     }
 
@@ -85,16 +102,14 @@ impl Program {
 
     /// Slot, file, line, column, text of each source line.
     #[getter]
-    fn lines(&self) -> Vec<(usize, String, u32, u32, String)> {
-        let line =
-            |l: &axebpf_core::program::SourceLine| (l.insn, l.file.to_string(), l.line, l.column, l.text.to_string());
-        self.program.lines.iter().map(line).collect()
+    fn lines(&self) -> Vec<Line> {
+        lines(&self.program)
     }
 
     /// Name and first slot of the entry and each subprogram.
     #[getter]
     fn subprograms(&self) -> Vec<(String, usize)> {
-        self.program.subprograms.iter().map(|s| (s.name.clone(), s.start)).collect()
+        subprograms(&self.program)
     }
 
     /// Runs, misses, faults, instructions.
@@ -254,11 +269,12 @@ struct Number {
     signed: bool,
 }
 
-/// `{"size": index of the argument, "writable": …}`
+/// `{"size": index of the argument, "size_bits": its width, "writable": …}`
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Area {
     size: usize,
+    size_bits: u32,
     writable: bool,
 }
 
@@ -284,9 +300,10 @@ pub(crate) fn call_helper(
                     args.push(((register << shift) >> shift).into_pyobject(py)?.into_any());
                 }
             }
-            Parameter::Memory(Area { size, writable }) => {
-                let len = usize::try_from(registers.get(size).copied().unwrap_or(0) & u64::from(u32::MAX));
-                let bytes = match memory.bytes(register, len.unwrap_or(0)) {
+            Parameter::Memory(Area { size, size_bits, writable }) => {
+                let shift = 64 - size_bits.clamp(1, 64);
+                let len = (registers.get(size).copied().unwrap_or(0) << shift) >> shift;
+                let bytes = match memory.bytes(register, usize::try_from(len).unwrap_or(usize::MAX)) {
                     Ok(bytes) => bytes.to_vec(),
                     Err(fault) => return Ok(Err(fault)),
                 };
@@ -310,6 +327,15 @@ pub(crate) fn call_helper(
     if result.is_none() {
         return Ok(Ok(0));
     }
-    let number: i128 = result.extract()?;
-    Ok(Ok(number as u64))
+    // What fits r0, signed or unsigned.
+    if let Ok(number) = result.extract::<u64>() {
+        return Ok(Ok(number));
+    }
+    match result.extract::<i64>() {
+        Ok(number) => Ok(Ok(number as u64)),
+        Err(_) => {
+            let message = format!("a helper returns None or an integer of 64 bits, not {}", result.repr()?);
+            Err(exception(py, "HelperError", (message,), &[]))
+        }
+    }
 }

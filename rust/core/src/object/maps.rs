@@ -67,29 +67,7 @@ impl MapDef {
     /// Its kind, if axebpf knows it.
     #[must_use]
     pub fn map_kind(&self) -> Option<MapKind> {
-        use MapKind as K;
-        let kinds = [
-            K::Hash,
-            K::Array,
-            K::ProgArray,
-            K::PerfEventArray,
-            K::PercpuHash,
-            K::PercpuArray,
-            K::StackTrace,
-            K::CgroupArray,
-            K::LruHash,
-            K::LruPercpuHash,
-            K::LpmTrie,
-            K::ArrayOfMaps,
-            K::HashOfMaps,
-            K::Queue,
-            K::Stack,
-            K::RingBuf,
-            K::BloomFilter,
-            K::UserRingBuf,
-            K::Arena,
-        ];
-        kinds.into_iter().find(|&kind| kind as u32 == self.kind)
+        MapKind::from_number(self.kind)
     }
 
     /// What a map is created from.

@@ -1,6 +1,9 @@
 //! What the tests of objects share: compiling the C sources, a writer of ELF files, a generator of numbers.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod promises;
+pub mod refusals;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -8,9 +8,9 @@ use super::stack_use::stack_use;
 use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
 use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
-use crate::isa::{AtomicOp, Imm64, Op, Reg, Source, Width, decode_lenient};
-use crate::map::MapSet;
-use crate::memory::Bytes;
+use crate::isa::{AtomicOp, Imm64, Op, Reg, Source, Width, decode as decode_op};
+use crate::map::{MapKind, MapSet};
+use crate::memory::{Bytes, FRAME};
 use crate::program::Program;
 
 /// What an instruction becomes, before its jump is linked.
@@ -57,8 +57,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     let mut index_of = vec![usize::MAX; program.insns.len()];
     let mut at = 0;
     while at < program.insns.len() {
-        let (op, width) =
-            decode_lenient(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
+        let (op, width) = decode_op(&program.insns, at).map_err(|source| EngineError::Decode { insn: at, source })?;
         index_of[at] = slots.len();
         slots.push(at);
         instructions.push(op);
@@ -117,6 +116,39 @@ const fn is_jump(op: &Op) -> bool {
     matches!(op, Op::Jump { .. } | Op::MayGoto { .. } | Op::Ja { .. } | Op::JaLong { .. } | Op::CallLocal { .. })
 }
 
+/// Offset and size of an access that names the frame pointer itself.
+fn frame_access(op: &Op) -> Option<(i32, i32)> {
+    let (base, offset, bytes) = match *op {
+        Op::Load { size, base, offset, .. }
+        | Op::Store { size, base, offset, .. }
+        | Op::LoadAcquire { size, base, offset, .. }
+        | Op::StoreRelease { size, base, offset, .. } => (base, offset, size.bytes()),
+        Op::Atomic { width, base, offset, .. } => (base, offset, if width == Width::W32 { 4 } else { 8 }),
+        _ => return None,
+    };
+    (base == Reg::R10).then_some((i32::from(offset), i32::from(bytes)))
+}
+
+/// The register that an instruction sets, apart from the r0 of calls and compare-and-exchange.
+fn written(op: &Op) -> Option<Reg> {
+    match *op {
+        Op::Alu { dst, .. }
+        | Op::Neg { dst, .. }
+        | Op::MovSx { dst, .. }
+        | Op::Swap { dst, .. }
+        | Op::LoadImm64 { dst, .. }
+        | Op::Load { dst, .. }
+        | Op::LoadAcquire { dst, .. } => Some(dst),
+        Op::Atomic { op, src, .. } => match op {
+            AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor | AtomicOp::Cmpxchg => None,
+            AtomicOp::FetchAdd | AtomicOp::FetchOr | AtomicOp::FetchAnd | AtomicOp::FetchXor | AtomicOp::Xchg => {
+                Some(src)
+            }
+        },
+        _ => None,
+    }
+}
+
 /// Index of the instruction that one at slot `insn` leads to.
 fn target(insn: usize, offset: i32, op: &Op, index_of: &[usize]) -> Result<usize, EngineError> {
     let slot = i64::try_from(insn).unwrap_or(i64::MAX).saturating_add(1 + i64::from(offset));
@@ -140,6 +172,17 @@ fn distance(from: usize, to: usize) -> Option<i32> {
 
 impl Decoder<'_> {
     fn draft(&mut self, insn: usize, op: &Op, target: Option<usize>) -> Result<Draft, EngineError> {
+        if let Some((offset, size)) = frame_access(op)
+            && (offset < -(FRAME as i32) || offset + size > 0)
+        {
+            return Err(unsupported(
+                insn,
+                format!("{size} bytes at r10{offset:+}: a frame is the {FRAME} bytes below r10"),
+            ));
+        }
+        if written(op) == Some(Reg::R10) {
+            return Err(unsupported(insn, "a write to r10: the frame pointer is read only"));
+        }
         let zero = Reg::R0;
         Ok(match *op {
             Op::Alu { width, op, dst, src } => {
@@ -213,9 +256,10 @@ impl Decoder<'_> {
                 if offset >= spec.value_size {
                     return Err(missing(&format!("offset {offset} of a value of {} bytes", spec.value_size)));
                 }
-                let first = [0; 4];
-                let value = if spec.key_size == 4 { map.lookup(0, Bytes::from(&first[..])) } else { None };
-                let value = value.ok_or_else(|| missing("only an array has a value at a fixed address"))?;
+                let one = spec.kind == MapKind::Array && spec.max_entries == 1;
+                let value = if one { map.lookup(0, Bytes::from(&[0; 4][..])) } else { None };
+                let value =
+                    value.ok_or_else(|| missing("only an array of one entry has a value at a fixed address"))?;
                 Ok(value.as_ptr() as u64 + u64::from(offset))
             }
             Imm64::Function { .. } => {

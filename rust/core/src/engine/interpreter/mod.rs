@@ -137,6 +137,10 @@ impl Interpreted {
         }
         let args = [input.args[0], input.args[1], 0, 0, 0];
         let result = active.enter(&mut run, 0, args, observer);
+        for &record in run.memory.outstanding() {
+            // A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
+            let _given_up = self.maps.0.iter().any(|map| map.commit(record, 0, true).is_ok());
+        }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
         Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions }
     }

@@ -1,5 +1,7 @@
 //! The grammar of one line.
 
+use std::borrow::Cow;
+
 use winnow::LocatingSlice;
 use winnow::combinator::{alt, delimited, opt, preceded, separated_pair, terminated};
 use winnow::prelude::*;
@@ -42,16 +44,10 @@ pub(super) fn line(text: &str) -> Res<Line<'_>> {
     let input = &mut LocatingSlice::new(text);
     spaces(input)?;
     let label = opt(terminated(name, token(":"))).parse_next(input)?;
-    let start = input.current_token_start();
     if input.is_empty() {
         return Ok(Line { label, item: None });
     }
-    let item = item(input).map_err(|mut error| {
-        if error.at == start {
-            error.kinds = vec![INSTRUCTION];
-        }
-        error
-    })?;
+    let item = summed_up("an instruction or a label", item)(input)?;
     if !input.is_empty() {
         return Err(Expected::kind(input.current_token_start(), "the end of the line"));
     }
@@ -146,13 +142,31 @@ fn assignment<'a>(input: &mut In<'a>) -> Res<Item<'a>> {
     if width == Width::W32 {
         return alt((negated, extended, alu)).map(|op| Item::Op(op, None)).parse_next(input);
     }
-    alt((
+    let value = alt((
         negated.map(|op| Item::Op(op, None)),
         alt((extended, load(dst), swap(dst), acquire(dst), atomic(dst))).map(|op| Item::Op(op, None)),
         imm64(dst),
         alu.map(|op| Item::Op(op, None)),
-    ))
-    .parse_next(input)
+    ));
+    let at = input.current_token_start();
+    summed_up("a register r0 to r10, a number, memory, a byte swap or an atomic operation", value)(input).map_err(
+        |mut error| {
+            if error.at == at {
+                error.literals.extend(words_of_values().map(Cow::Owned));
+            }
+            error
+        },
+    )
+}
+
+/// The words that `swap` and `atomic` know, for the nearest one.
+fn words_of_values() -> impl Iterator<Item = String> {
+    let swaps = SwapOrder::ALL.iter().flat_map(|order| [16, 32, 64].map(|bits| format!("{}{bits}", order.name())));
+    let atomics = AtomicOp::ALL.iter().filter_map(|op| match op.symbol() {
+        AtomicText::Fetch(name) => Some([format!("atomic_{name}"), format!("atomic64_{name}")]),
+        AtomicText::Lock(_) => None,
+    });
+    swaps.chain(atomics.flatten())
 }
 
 fn load<'a>(dst: Reg) -> impl FnMut(&mut In<'a>) -> Res<Op> {
@@ -320,5 +334,5 @@ fn callee<'a>(input: &mut In<'a>) -> Res<Item<'a>> {
         });
         Item::Op(Op::CallLocal { offset }, callee)
     });
-    alt((kfunc, helper, local)).parse_next(input)
+    summed_up("a helper as name#id, a label or a distance such as pc+3", alt((kfunc, helper, local)))(input)
 }

@@ -14,7 +14,7 @@ use super::Insn;
 use super::encode::encode;
 use super::op::{Imm64, Op};
 use grammar::{Item, Reference};
-use token::{Expected, INSTRUCTION, Name};
+use token::{Expected, Name};
 
 /// Names that a program may use for numbers.
 #[derive(Clone, Copy)]
@@ -177,14 +177,16 @@ impl Place<'_> {
     fn misfit(self, expected: &Expected) -> AsmError {
         let rest = &self.text[expected.at..];
         let word = &rest[..rest.find(|c| !super::text::is_name_character(c)).unwrap_or(rest.len())];
-        let mut choices: Vec<String> = expected.kinds.iter().map(|&kind| kind.to_owned()).collect();
-        // An instruction is named as such; a list of all first words would not help.
-        if !expected.kinds.contains(&INSTRUCTION) {
-            choices.extend(expected.literals.iter().map(|literal| format!("`{literal}`")));
-        }
+        let mut choices: Vec<String> = match expected.summary {
+            Some(summary) => vec![summary.to_owned()],
+            None => {
+                let kinds = expected.kinds.iter().map(|&kind| kind.to_owned());
+                kinds.chain(expected.literals.iter().map(|literal| format!("`{literal}`"))).collect()
+            }
+        };
         choices.dedup();
         let mut what = format!("expected {}", choices.join(" or "));
-        if let Some(near) = nearest(word, expected.literals.iter().copied()) {
+        if let Some(near) = nearest(word, expected.literals.iter().map(AsRef::as_ref)) {
             what.push_str(&format!("; did you mean `{near}`?"));
         }
         self.error(expected.at, what)
@@ -201,8 +203,9 @@ impl Place<'_> {
     }
 }
 
-/// The candidate most like a word, if one is like it at all.
+/// The candidate most like a word, the first of equals, if one is like it at all.
 fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likeness = |candidate: &&str| strsim::normalized_damerau_levenshtein(word, candidate);
-    candidates.filter(|c| likeness(c) >= 0.5).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    let likenesses = candidates.map(|c| (strsim::normalized_damerau_levenshtein(word, c), c));
+    let best = likenesses.filter(|&(likeness, _)| likeness >= 0.5).reduce(|a, b| if b.0 > a.0 { b } else { a });
+    best.map(|(_, candidate)| candidate)
 }

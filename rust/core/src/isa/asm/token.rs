@@ -1,5 +1,7 @@
 //! Words, signs, numbers and registers of the assembler, and the error of all its parsers.
 
+use std::borrow::Cow;
+
 use winnow::LocatingSlice;
 use winnow::combinator::{alt, preceded};
 use winnow::error::ParserError;
@@ -23,18 +25,20 @@ pub(super) struct Name<'a> {
 pub(super) struct Expected {
     pub(super) at: usize,
     /// Words and signs that would fit there.
-    pub(super) literals: Vec<&'static str>,
+    pub(super) literals: Vec<Cow<'static, str>>,
     /// Kinds of things that would fit there.
     pub(super) kinds: Vec<&'static str>,
+    /// What to say instead of listing all of them.
+    pub(super) summary: Option<&'static str>,
 }
 
 impl Expected {
     pub(super) fn kind(at: usize, kind: &'static str) -> Expected {
-        Expected { at, literals: Vec::new(), kinds: vec![kind] }
+        Expected { at, literals: Vec::new(), kinds: vec![kind], summary: None }
     }
 
-    pub(super) fn literal(at: usize, literal: &'static str) -> Expected {
-        Expected { at, literals: vec![literal], kinds: Vec::new() }
+    fn literal(at: usize, literal: &'static str) -> Expected {
+        Expected { at, literals: vec![Cow::Borrowed(literal)], kinds: Vec::new(), summary: None }
     }
 }
 
@@ -42,7 +46,7 @@ impl<'a> ParserError<In<'a>> for Expected {
     type Inner = Expected;
 
     fn from_input(input: &In<'a>) -> Expected {
-        Expected { at: input.current_token_start(), literals: Vec::new(), kinds: Vec::new() }
+        Expected { at: input.current_token_start(), literals: Vec::new(), kinds: Vec::new(), summary: None }
     }
 
     fn or(mut self, other: Expected) -> Expected {
@@ -51,6 +55,7 @@ impl<'a> ParserError<In<'a>> for Expected {
         }
         self.literals.extend(other.literals);
         self.kinds.extend(other.kinds);
+        self.summary = self.summary.or(other.summary);
         self
     }
 
@@ -59,8 +64,21 @@ impl<'a> ParserError<In<'a>> for Expected {
     }
 }
 
-/// What a line starts with.
-pub(super) const INSTRUCTION: &str = "an instruction or a label";
+/// Says `summary` where the parser fails at its very start, instead of listing all that could stand there.
+pub(super) fn summed_up<'a, O>(
+    summary: &'static str,
+    mut parser: impl Parser<In<'a>, O, Expected>,
+) -> impl FnMut(&mut In<'a>) -> Res<O> {
+    move |input| {
+        let start = input.current_token_start();
+        parser.parse_next(input).map_err(|mut error| {
+            if error.at == start {
+                error.summary = Some(summary);
+            }
+            error
+        })
+    }
+}
 
 pub(super) type In<'a> = LocatingSlice<&'a str>;
 pub(super) type Res<T> = Result<T, Expected>;

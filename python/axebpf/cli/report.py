@@ -1,0 +1,215 @@
+"""What came of a session, section by section."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rich.text import Text
+
+from axebpf.cli.console import BAR, Column, Screen
+from axebpf.cli.session import MapView, Session
+from axebpf.cli.units import BUCKETS, duration, number, sparkline
+from axebpf.cli.values import Enums, cell, leaves
+from axebpf.maps import PerCpu
+
+__all__ = ["count", "histogram", "latencies", "losses", "map_table", "objects", "programs", "time", "trace", "workload"]
+
+_LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
+_MANY_CPUS = 8
+"""With more CPUs than this, only the sum of a per-CPU value is shown."""
+
+
+def objects(screen: Screen, session: Session) -> None:
+    """What was read from each object."""
+    for file, loaded in session.objects.items():
+        maps = [name for name in loaded.maps if not name.startswith(".")]
+        note = f"{_counted(len(loaded), 'program')}, {_counted(len(maps), 'map')}, licence {loaded.license or 'none'}"
+        screen.heading(file, note)
+        for warning in loaded.warnings:
+            screen.line(f"  passed over: {warning}", "yellow")
+        if loaded.globals:
+            values = (f"{name} = {cell(name, v, {}, pretty=False)}" for name, v in loaded.globals.items())
+            screen.line(f"  variables: {', '.join(values)}")
+    screen.line()
+
+
+def workload(screen: Screen, session: Session) -> None:
+    """What was run."""
+    set_to = ", ".join(f"{name}={value}" for name, value in session.stream.parameters.items() if value is not None)
+    screen.heading(session.stream.workload, set_to)
+    events = f"{number(sum(session.fired.values()))} events in {duration(session.time_ns)} of the hypervisor's time"
+    if isinstance(session.stopped, KeyboardInterrupt):
+        events += ", then interrupted"
+    elif session.stopped is not None:
+        events += ", then stopped by a fault"
+    screen.line(f"  {events}")
+    screen.line()
+
+
+def programs(screen: Screen, session: Session) -> None:
+    """What each program did, and which were not attached and why."""
+    screen.heading("Programs")
+    columns = [Column("program", style="bold"), Column("object"), Column("attached to"), Column("runs", right=True)]
+    columns.append(Column("insns/run", right=True))
+    found = [(a, a.program.stats) for a in session.attachments]
+    rows = []
+    for a, s in found:
+        mean = f"{s.instructions / s.runs:.1f}" if s.runs else "-"
+        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), mean])
+    # Rare, and where there is none, room for the rest; without a terminal, every output has the same columns.
+    for name in ("misses", "faults"):
+        numbers = [getattr(s, name) for _, s in found]
+        if any(numbers) or not screen.pretty:
+            columns.append(Column(name, right=True))
+            rows = [[*row, count(screen, n)] for row, n in zip(rows, numbers, strict=True)]
+    screen.table(columns, rows)
+    for a in session.attachments:
+        if a.link is None:
+            screen.line(f"  {a.file}: {a.program.name} is not attached: {a.why_not}", "yellow")
+    screen.line()
+
+
+def map_table(screen: Screen, view: MapView, enums: Enums, rows: int) -> None:
+    """A map's entries, at most `rows` of them."""
+    shown = view.map
+    used = f"{count(screen, len(view.entries))} of {count(screen, shown.max_entries)} entries"
+    if not view.keyed:
+        used = _counted(len(view.entries), "record" if shown.type == "ringbuf" else "value")
+    screen.heading(shown.name, f"{shown.type}, {used}, {view.file}")
+    if not view.entries:
+        screen.line("  every entry is zero" if view.zeros else "  empty")
+        screen.line()
+        return
+    lines = [_cells(view, key, value) for key, value in view.entries[:rows]]
+    columns = [
+        Column(
+            _heading(name, screen.pretty), right=isinstance(value, int) and name not in enums, style=_style(place, view)
+        )
+        for place, (name, value) in enumerate(lines[0])
+    ]
+    screen.table(columns, [[cell(n, v, enums, pretty=screen.pretty) for n, v in line] for line in lines])
+    if len(view.entries) > rows:
+        screen.line(f"  {count(screen, len(view.entries) - rows)} more; --rows N shows more of them", "dim")
+    if view.zeros:
+        screen.line(f"  {count(screen, view.zeros)} entries are zero and left out", "dim")
+    screen.line()
+
+
+def _cells(view: MapView, key: Any, value: Any) -> list[tuple[str, Any]]:
+    """One entry as named cells."""
+    cells = leaves(key, "key") if view.keyed else [("#", key)]
+    if not isinstance(value, PerCpu):
+        return cells + leaves(value, "value")
+    if len(leaves(value[0], "")) > 1 or not isinstance(value[0], int):
+        return cells + (leaves(value.sum(), "sum") if _adds(value) else [(f"cpu{n}", v) for n, v in enumerate(value)])
+    if len(value) <= _MANY_CPUS:
+        cells += [(f"cpu{number}", item) for number, item in enumerate(value)]
+    return [*cells, ("sum", value.sum())]
+
+
+def _adds(value: PerCpu) -> bool:
+    return all(isinstance(leaf, int) for _, leaf in leaves(value[0], ""))
+
+
+def _heading(name: str, pretty: bool) -> str:
+    """A unit that stands in each cell is not repeated in the heading."""
+    return name.removesuffix("_ns") if pretty else name
+
+
+def _style(place: int, view: MapView) -> str:
+    keys = len(leaves(view.entries[0][0], "key")) if view.keyed else 1
+    return "bold" if place < keys else ""
+
+
+def latencies(screen: Screen, session: Session) -> None:
+    """Statistics of all tracepoints with a duration, a line each."""
+    found = session.latencies
+    if not found:
+        return
+    screen.heading(
+        "Latency", "by tracepoint; percentiles are estimates, distribution from 1 µs to 1 s" if screen.pretty else ""
+    )
+    columns = [Column("tracepoint", style="bold"), Column("count", right=True)]
+    columns += [Column(name, right=True) for name in ("min", "avg", "~p50", "~p99", "max")]
+    columns += [Column("1µs    1s" if screen.pretty else "buckets", style=BAR)]
+    rows = []
+    for name, s in sorted(found.items(), key=lambda item: -item[1].count):
+        middle, high = (session.bench.stats.percentile(name, p) for p in (50, 99))
+        times = [time(screen, ns) for ns in (s.min_ns, s.avg_ns, middle, high, s.max_ns)]
+        spread = f"{sparkline(s.buckets)}" if screen.pretty else " ".join(map(str, s.buckets))
+        rows.append((name, count(screen, s.samples), *times, spread))
+    screen.table(columns, rows)
+    screen.line()
+
+
+def histogram(screen: Screen, session: Session, name: str) -> None:
+    """The latency histogram of a tracepoint."""
+    statistics = session.bench.stats[name]
+    estimates = [(p, session.bench.stats.percentile(name, p)) for p in (50, 90, 99)]
+    within = ", ".join(f"~p{p} {time(screen, ns)}" for p, ns in estimates)
+    screen.heading(name, f"{count(screen, statistics.samples)} durations: {within}")
+    largest = max(statistics.buckets)
+    used = [place for place, count in enumerate(statistics.buckets) if count]
+    rows = []
+    for place in range(len(BUCKETS)):
+        inside = statistics.buckets[place]
+        style = "" if used[0] <= place <= used[-1] else "dim"
+        cells = (BUCKETS[place], count(screen, inside), f"{100 * inside / statistics.samples:.1f} %")
+        rows.append((*(Text(text, style) for text in cells), screen.bar(inside, largest)))
+    columns = [Column("duration", right=True), Column("count", right=True), Column("share", right=True)]
+    screen.table([*columns, Column("", bar=True)], rows)
+    screen.line()
+
+
+def trace(screen: Screen, session: Session, lines: int) -> None:
+    """The last lines of the trace."""
+    kept = len(session.bench.trace)
+    if not lines or not kept:
+        return
+    shown = min(lines, kept)
+    screen.heading("Trace", f"the last {shown} of {count(screen, session.bench.trace.written)} lines")
+    if not screen.pretty:
+        screen.text("".join(f"{line}\n" for line in session.bench.trace.text().splitlines()[-lines:]) + "\n")
+        return
+    rows = [_LINE.fullmatch(line) for line in session.bench.trace.text().splitlines()[-lines:]]
+    columns = [Column("seconds", right=True), Column("cpu", right=True), Column("event", style="bold")]
+    screen.table([*columns, Column("", wrap=True)], [row.group("time", "cpu", "event", "text") for row in rows if row])
+    screen.line()
+
+
+def losses(screen: Screen, session: Session) -> None:
+    """What was lost, and why."""
+    lost = []
+    if session.bench.trace.lost:
+        lost.append(
+            f"{count(screen, session.bench.trace.lost)} lines of the trace made room for later ones "
+            f"(it keeps {count(screen, len(session.bench.trace))})"
+        )
+    for a in session.attachments:
+        if a.program.stats.misses:
+            lost.append(
+                f"{a.file}: {a.program.name} missed {_counted(a.program.stats.misses, 'event')}: a program was running "
+                "on that CPU already (recursion, as on Linux)"
+            )
+    if lost:
+        screen.heading("Lost")
+        for line in lost:
+            screen.line(f"  {line}", "yellow")
+        screen.line()
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{number(n)} {what}{'' if n == 1 else 's'}"
+
+
+def count(screen: Screen, value: int) -> str:
+    """A number: with spaces on a terminal, plain anywhere else."""
+    return number(value) if screen.pretty else str(value)
+
+
+def time(screen: Screen, ns: int | None) -> str:
+    """A time: with its unit on a terminal, in ns anywhere else."""
+    if ns is None:
+        return "-"
+    return duration(ns) if screen.pretty else str(ns)

@@ -1,0 +1,225 @@
+"""One use of a bench from the command line: objects loaded and attached, a workload run, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from axebpf.bench import Bench, Link, LoadedObject, Program, Statistics
+from axebpf.cli.objects import read_object
+from axebpf.cli.values import Enums, plain
+from axebpf.errors import AttachError, AxebpfError, LoadError, NotFound, did_you_mean
+from axebpf.hypervisor import Stream, workload
+from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
+
+__all__ = ["Attachment", "MapView", "Session", "views"]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A program, and where it is attached or why it is not."""
+
+    file: str
+    """The object's file, without folders."""
+    program: Program
+    link: Link | None
+    why_not: str = ""
+
+    @property
+    def place(self) -> str:
+        """The tracepoint, or an empty text."""
+        return self.link.tracepoint.name if self.link is not None else ""
+
+
+@dataclass
+class Session:
+    """A bench, the objects in it, and the stream of events that it is to see."""
+
+    bench: Bench
+    stream: Stream
+    objects: dict[str, LoadedObject] = field(default_factory=dict)
+    """By file, as given."""
+    attachments: list[Attachment] = field(default_factory=list)
+    stopped: BaseException | None = None
+    """What ended the run early: a fault, or Ctrl-C."""
+
+    @classmethod
+    def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
+        """A bench with as many CPUs as the workload uses; `options` are those of `Bench`. Raises HypervisorError."""
+        stream = workload(name, **parameters)
+        return cls(Bench(cpus=stream.cpus, **options), stream)
+
+    def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
+        """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
+        variables = variables or {}
+        known: set[str] = set()
+        for file in files:
+            names = {entry["name"] for entry in read_object(file).globals} if variables else set()
+            known |= names
+            self.objects[file] = self.bench.load(file, rodata={n: v for n, v in variables.items() if n in names})
+        for name in variables:
+            if name not in known:
+                raise LoadError(f"no global variable {name}{did_you_mean(name, known)}", file=", ".join(files))
+
+    def attach(self) -> None:
+        """Attaches every program to what its section names. Raises AttachError where that leaves none attached."""
+        for file, programs in self.objects.items():
+            for program in programs.values():
+                link, why_not = None, ""
+                try:
+                    link = program.attach()
+                except (AttachError, NotFound) as error:
+                    # What one would write in Python is of no use here.
+                    why_not = str(error).removeprefix(f"{program.name}: ").partition("; say which")[0]
+                self.attachments.append(Attachment(Path(file).name, program, link, why_not))
+        if not self.places:
+            reasons = "".join(f"\n  {a.file}: {a.program.name}: {a.why_not}" for a in self.attachments)
+            raise AttachError(f"no program is attached to a tracepoint, so there is nothing to run{reasons}")
+
+    @property
+    def places(self) -> list[str]:
+        """The tracepoints that programs are attached to, each once."""
+        return list(dict.fromkeys(a.place for a in self.attachments if a.link is not None))
+
+    def run(self) -> None:
+        """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`."""
+        try:
+            self.bench.run(self.stream.workload, **self.stream.parameters)
+        except (AxebpfError, KeyboardInterrupt) as stopped:
+            self.stopped = stopped
+
+    # What came of it. The bench was fresh, so all its counts are of this run.
+
+    @property
+    def fired(self) -> dict[str, int]:
+        """Events of each tracepoint that had any."""
+        return {name: tp.fired for name, tp in self.bench.tracepoints.items() if tp.fired}
+
+    @property
+    def time_ns(self) -> int:
+        """Time of the last event."""
+        return max((s.last_timestamp_ns or 0 for s in self.bench.stats.values()), default=0)
+
+    @property
+    def latencies(self) -> dict[str, Statistics]:
+        """Statistics of the tracepoints that have a duration."""
+        return {name: s for name, s in self.bench.stats.items() if s.samples}
+
+    @property
+    def enums(self) -> Enums:
+        """Meaning of numbers by name: of the fields of the tracepoints that programs are attached to."""
+        fields = [f for name in self.places for f in self.bench.tracepoints[name].declaration.fields]
+        return {f.name: f.enum for f in fields if f.enum is not None}
+
+    def json(self, chosen: Sequence[MapView], trace: int) -> dict[str, Any]:
+        """Everything, as `axebpf run --json` prints it."""
+        stopped = self.stopped
+        return {
+            "workload": {"name": self.stream.workload, "parameters": dict(self.stream.parameters)},
+            "events": sum(self.fired.values()),
+            "by_tracepoint": self.fired,
+            "time_ns": self.time_ns,
+            "interrupted": isinstance(stopped, KeyboardInterrupt),
+            "error": None if stopped is None or isinstance(stopped, KeyboardInterrupt) else str(stopped),
+            "objects": [
+                {"file": file, "license": loaded.license, "warnings": loaded.warnings, "globals": plain_globals(loaded)}
+                for file, loaded in self.objects.items()
+            ],
+            "programs": [
+                {
+                    "file": a.file,
+                    "name": a.program.name,
+                    "section": a.program.section,
+                    "attached": a.place or None,
+                    "why_not": a.why_not or None,
+                    **{name: getattr(a.program.stats, name) for name in ("runs", "misses", "faults", "instructions")},
+                }
+                for a in self.attachments
+            ],
+            "maps": [view.json() for view in chosen],
+            "latency": {
+                name: {f: getattr(s, f) for f in ("count", "samples", "total_ns", "min_ns", "max_ns", "avg_ns")}
+                | {"buckets": list(s.buckets)}
+                for name, s in self.latencies.items()
+            },
+            "trace": {
+                "lines": self.bench.trace.text().splitlines()[-trace:] if trace else [],
+                "written": self.bench.trace.written,
+                "lost": self.bench.trace.lost,
+            },
+        }
+
+
+def plain_globals(loaded: LoadedObject) -> dict[str, Any]:
+    """The global variables of an object as JSON has them."""
+    return {name: plain(value) for name, value in loaded.globals.items()}
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A map, read once: a ring buffer is empty afterwards."""
+
+    file: str
+    map: Map
+    entries: list[tuple[Any, Any]]
+    """Keys and values; of queues, stacks and rings, positions and values."""
+    zeros: int = 0
+    """Entries of an array that are left out because they are zero."""
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the first of each pair is a key."""
+        return isinstance(self.map, (HashMap, ArrayMap))
+
+    def json(self) -> dict[str, Any]:
+        """As JSON has it; array entries that are zero are left out."""
+        entries = [{"key": plain(k), "value": plain(v)} if self.keyed else plain(v) for k, v in self.entries]
+        return {"file": self.file, "name": self.map.name, "type": self.map.type, "entries": entries}
+
+
+def views(session: Session, wanted: Sequence[str]) -> list[MapView]:
+    """The maps to be shown: those asked for as `NAME`, or for rings `NAME=TYPE`, otherwise all of the objects' maps.
+
+    Raises NotFound for an unknown map or type.
+    """
+    types = dict(name.partition("=")[::2] for name in wanted)
+    found, names = [], set()
+    for file, loaded in session.objects.items():
+        for name, shown in loaded.maps.items():
+            names.add(name)
+            if (name in types) if wanted else not name.startswith("."):
+                found.append(_view(Path(file).name, shown, types.get(name, "")))
+    for name in types:
+        if name not in names:
+            raise NotFound(f"no map {name}{did_you_mean(name, names)}")
+    return found
+
+
+def _view(file: str, shown: Map, record: str) -> MapView:
+    if record and not isinstance(shown, RingBuffer):
+        raise NotFound(f"{shown.name} is no ring buffer: its values have the types of the object's BTF already")
+    if isinstance(shown, RingBuffer):
+        return MapView(file, shown, list(enumerate(shown.typed(record) if record else shown)))
+    if isinstance(shown, QueueMap):
+        return MapView(file, shown, list(enumerate(shown)))
+    assert isinstance(shown, (HashMap, ArrayMap))
+    entries = shown.items()
+    if isinstance(shown, ArrayMap) and shown.max_entries > 1:
+        entries = [(key, value) for key, value in entries if _is_set(value)]
+    else:
+        entries = sorted(entries, key=lambda entry: _order(entry[0]))
+    return MapView(file, shown, entries, shown.max_entries - len(entries) if isinstance(shown, ArrayMap) else 0)
+
+
+def _is_set(value: Any) -> bool:
+    """Whether anything in a value is not zero."""
+    if isinstance(value, (tuple, list)):
+        return any(_is_set(item) for item in value)
+    return any(value) if isinstance(value, bytes) else bool(value)
+
+
+def _order(key: Any) -> Any:
+    """What keys are sorted by; keys of one map have one type."""
+    return tuple(_order(item) for item in key) if isinstance(key, (tuple, list)) else key
