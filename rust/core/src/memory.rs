@@ -384,9 +384,11 @@ impl<'r> Memory<'r> {
         assert!((1..=FRAMES).contains(&depth) && u64::from(bytes) <= FRAME);
         self.set_frames(depth);
         let end = self.stack.start + FRAME * depth as u64;
-        for word in 1..=(bytes as usize).div_ceil(8) {
+        let words = (bytes as usize).div_ceil(8);
+        let start = (end as *mut u64).wrapping_sub(words);
+        for word in 0..words {
             // SAFETY: inside a frame of the stack block, which `new` was promised to be valid and unreferenced.
-            unsafe { (end as *mut u64).sub(word).write_unaligned(pattern) };
+            unsafe { start.add(word).write_unaligned(pattern) };
         }
         end
     }

@@ -50,6 +50,8 @@ macro_rules! jump {
     }};
 }
 
+pub(super) use {go, jump, next};
+
 /// Defines a handler: `|op, r| …` is what it does before the next op.
 macro_rules! simple {
     ($(#[$doc:meta])* $name:ident $(<$($generic:ident: $bound:ident),*>)?, |$op:ident, $r:ident| $body:expr) => {
@@ -70,18 +72,18 @@ macro_rules! simple {
 
 /// The registers of a machine, indexed by an op's fields.
 #[derive(Clone, Copy)]
-struct Registers(*mut [u64; 11]);
+pub(super) struct Registers(pub(super) *mut [u64; 11]);
 
 impl Registers {
     #[inline(always)]
-    fn get(self, register: u8) -> u64 {
+    pub(super) fn get(self, register: u8) -> u64 {
         debug_assert!(register <= 10);
         // SAFETY: the decoder lets no register above 10 through; the machine is alive while a handler runs.
         unsafe { *self.0.cast::<u64>().add(register as usize) }
     }
 
     #[inline(always)]
-    fn set(self, register: u8, value: u64) {
+    pub(super) fn set(self, register: u8, value: u64) {
         debug_assert!(register <= 10);
         // SAFETY: as in `get`.
         unsafe { *self.0.cast::<u64>().add(register as usize) = value }
@@ -571,20 +573,4 @@ pub(super) unsafe fn off_the_end(pc: *const Op, m: *mut Machine<'_>, _mem: *mut 
     // It is no instruction of the program: the one before it, which there is, is where it went wrong.
     // SAFETY: the decoder lets no empty program through; the rest is passed on as it was promised.
     unsafe { stop(pc.sub(1), m, n + 1, Box::new(Fault::OffTheEnd { what })) }
-}
-
-/// Two instructions in one, `dst = src` and `dst += imm`; the second stands behind it as itself.
-pub(super) unsafe fn lea(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
-    // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
-    let (op, r) = unsafe { (&*pc, Registers(&raw mut (*m).r)) };
-    let moved = r.get(op.src);
-    if n == 0 {
-        // The chain ends between the two.
-        r.set(op.dst, moved);
-        next!(pc, m, mem, n)
-    }
-    r.set(op.dst, moved.wrapping_add(op.imm));
-    let n = n - 1;
-    // SAFETY: the addition and what comes behind it.
-    go!(unsafe { pc.add(2) }, m, mem, n)
 }
