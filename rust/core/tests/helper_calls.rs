@@ -390,8 +390,8 @@ fn for_each_map_elem_visits_entries() {
     assert_eq!(world.get(64, 4), 1_u32.to_le_bytes());
     world.callback = Box::new(|_, _| Ok(0));
     assert_eq!(world.value(164, &[handle(0), 0, 0, 0]), 2);
-    world.callback = Box::new(|_, _| Err(Box::new(Fault::Interrupted)));
-    assert_eq!(*world.call(164, &[handle(0), 0, 0, 0]).unwrap_err(), Fault::Interrupted);
+    world.callback = Box::new(|_, _| Err(Box::new(Fault::Budget { limit: 7 })));
+    assert_eq!(*world.call(164, &[handle(0), 0, 0, 0]).unwrap_err(), Fault::Budget { limit: 7 });
     let queue = World::with_map(MapKind::Queue, 0, 8, 1, 0);
     assert_eq!(queue.value(164, &[handle(0), 0, 0, 0]), errno(Errno::EINVAL));
 }
