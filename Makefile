@@ -64,15 +64,23 @@ develop: $(VENV)/package.stamp $(VENV)/dev.stamp ## .venv with axebpf, built for
 demo: $(VENV)/package.stamp ## a two-VM boot under a tracing program: maps, histogram, trace
 	@$(BIN)/axebpf demo
 
-# Rust first: what fails there explains what fails above it. pytest prints at its end what it skipped and why.
+# Rust first: what fails there explains what fails above it. A Rust test that skips itself says so in its output, which
+# is kept and shown again at the end; pytest prints what it skipped by itself.
+RUST_LOG = $(VENV)/rust-tests.log
+
 .PHONY: test
+test: SHELL = bash
 test: $(VENV)/package.stamp $(VENV)/dev.stamp ## every test; the end says what was skipped and why
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		echo "$(CARGO) nextest run"; $(CARGO) nextest run && $(CARGO) test --quiet --doc; \
+	@set -o pipefail; \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		echo "$(CARGO) nextest run"; \
+		$(CARGO) nextest run --success-output final --no-fail-fast 2>&1 | tee $(RUST_LOG) | grep -v '^ *PASS' \
+			&& $(CARGO) test --quiet --doc; \
 	else \
-		echo "$(CARGO) test"; $(CARGO) test --quiet; \
+		echo "$(CARGO) test"; $(CARGO) test --quiet -- --show-output 2>&1 | tee $(RUST_LOG); \
 	fi
 	$(BIN)/pytest
+	@echo; echo "Rust tests that were skipped:"; grep -ho 'skipped: .*' $(RUST_LOG) | sort | uniq -c || echo "  none"
 
 .PHONY: check
 check: $(VENV)/package.stamp $(VENV)/dev.stamp ## formatters, linters, types, the stub, the floors
@@ -88,6 +96,7 @@ check: $(VENV)/package.stamp $(VENV)/dev.stamp ## formatters, linters, types, th
 .PHONY: bench
 bench: $(VENV)/package.stamp $(VENV)/dev.stamp ## Rust benches, then the anchors where clang and gcc are
 	$(CARGO) bench -p axebpf-core
+	$(BIN)/python benches/python/fire.py
 	@if command -v gcc >/dev/null && [ -n "$(CLANG)" ] && [ -e /usr/include/bpf/bpf_helpers.h ]; then \
 		$(BIN)/python benches/anchors/bench.py --clang "$(CLANG)" --rounds 3 --repeat 200000; \
 	else \

@@ -215,3 +215,10 @@ def test_enumerations_that_meet_in_c_are_refused() -> None:
 
     with pytest.raises(DeclarationError, match="vmm:own: two enumerations would be enum vmm_exit_reason"):
         header([*BUILTIN, Own])
+
+
+def test_the_examples_include_todays_header() -> None:
+    from axebpf.examples import example
+    from axebpf.tracepoints import BUILTIN, header
+
+    assert example("vmm.h").read_text() == header(BUILTIN), "run: axebpf header > python/axebpf/examples/vmm.h"

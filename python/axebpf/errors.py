@@ -13,7 +13,6 @@ exits.bpf.o, section kprobe/f, offset 0xc: the section ends inside an instructio
 
 from __future__ import annotations
 
-import difflib
 import errno as _errno
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -48,6 +47,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     >>> did_you_mean("xyz", ["vmm:vm_boot"])
     ''
     """
+    import difflib  # slow to import, and only for messages
+
     near = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -26,12 +26,11 @@ struct vmm_vm_pause { /* A VM was paused. */
 from __future__ import annotations
 
 import enum as _enum
-import inspect
 import re
 import sys
+import textwrap
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar, final
 
 from axebpf.errors import DeclarationError, InvalidName, did_you_mean
@@ -94,7 +93,6 @@ def _is_whole(value: object, maximum: int) -> bool:
 
 
 @final
-@dataclass(frozen=True)
 class FieldType:
     """The type of a field: a base type, or with a count an array of it.
 
@@ -104,8 +102,29 @@ class FieldType:
 
     base: str
     """`u8` to `u64`, `i8` to `i64`, `bool`, or `char` (only as an array: bytes up to the first NUL)."""
-    count: int = 0
+    count: int
     """Elements of an array; 0 for a single value."""
+
+    __slots__ = ("base", "count")
+
+    def __init__(self, base: str, count: int = 0) -> None:
+        object.__setattr__(self, "base", base)
+        object.__setattr__(self, "count", count)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a FieldType does not change; make another one for {name}={value!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FieldType) and (self.base, self.count) == (other.base, other.count)
+
+    def __hash__(self) -> int:
+        return hash((self.base, self.count))
+
+    def __reduce__(self) -> tuple[type[FieldType], tuple[str, int]]:
+        return FieldType, (self.base, self.count)
+
+    def __repr__(self) -> str:
+        return f"FieldType(base={self.base!r}, count={self.count})"
 
     def __getitem__(self, count: int) -> FieldType:
         """The array of `count` values: `u64[4]`, `char[16]`. Raises DeclarationError for a bad count."""
@@ -204,9 +223,7 @@ def parse_type(text: str) -> FieldType:
     return FieldType(match[1])[int(match[2])] if match[2] else FieldType(match[1])
 
 
-@final
-@dataclass(frozen=True)
-class Field:
+class Field(typing.NamedTuple):
     """One field of a tracepoint's record, as declared."""
 
     name: str
@@ -272,11 +289,11 @@ def numpy_dtype(layout: Layout) -> np.dtype[np.void]:
     return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": layout.size})
 
 
-@dataclass(frozen=True)
 class _Options:
     """What `field(...)` leaves in the class body until the class is made."""
 
-    values: dict[str, Any]
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
 
 
 def field(
@@ -358,7 +375,7 @@ class Tracepoint:
             raise DeclarationError(f"{name}: the id is {id!r}; it must be 1 to {_MAX_ID}")
         cls.event_name, cls.id = name, id
         cls.subsystem, cls.event = name.split(":")
-        cls.doc = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+        cls.doc = _clean(cls.__dict__.get("__doc__") or "")
         cls.fields = _read_fields(cls)
 
     @classmethod
@@ -409,10 +426,23 @@ def _comment(text: str) -> str:
     return text.splitlines()[0].replace("*/", "* /").replace("/*", "/ *")
 
 
+def _clean(doc: str) -> str:
+    """A docstring without its indentation, as `inspect.cleandoc` has it, which is slow to import."""
+    first, _, rest = doc.partition("\n")
+    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip() if rest else first.strip()
+
+
+def _annotations(cls: type[Tracepoint]) -> dict[str, object]:
+    """The annotations of the class itself; Python 3.14 makes them when they are asked for."""
+    if sys.version_info >= (3, 14):
+        return dict(cls.__annotations__)
+    return dict(cls.__dict__.get("__annotations__", {}))  # noqa: RUF063 (inspect is slow to import)
+
+
 def _read_fields(cls: type[Tracepoint]) -> tuple[Field, ...]:
     """The fields that a class body declares, checked; takes their `field(...)` out of the class again."""
     fields: list[Field] = []
-    for name, annotation in inspect.get_annotations(cls).items():
+    for name, annotation in _annotations(cls).items():
         kind = _resolve(cls, name, annotation)
         if kind is None:
             continue

@@ -10,9 +10,7 @@ import fnmatch
 import os
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
@@ -52,8 +50,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class RunResult:
+class RunResult(NamedTuple):
     """What a workload came to."""
 
     events: int
@@ -212,7 +209,8 @@ class Bench:
         else:
             file = os.fspath(source)
             try:
-                data = Path(file).read_bytes()
+                with open(file, "rb") as stream:  # noqa: PTH123 (pathlib is slow to import)
+                    data = stream.read()
             except OSError as error:
                 raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
         native = _native.Object(data, file)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from axebpf.errors import AttachError
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Link", "Program", "ProgramRun", "ProgramStats", "Step"]
 
 
-@dataclass(frozen=True)
-class ProgramStats:
+class ProgramStats(NamedTuple):
     """What a program has done."""
 
     runs: int
@@ -29,8 +27,7 @@ class ProgramStats:
     """Instructions executed."""
 
 
-@dataclass(frozen=True)
-class ProgramRun:
+class ProgramRun(NamedTuple):
     """What a run by hand came to."""
 
     r0: int
@@ -43,8 +40,7 @@ class ProgramRun:
     """The context after the run."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """One instruction of a run, before it was executed."""
 
     insn: int

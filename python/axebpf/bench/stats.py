@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Statistics", "StatisticsTable"]
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(SimpleNamespace):
     """What the events of one tracepoint came to. Times are nanoseconds; None where there was no sample."""
 
     count: int

@@ -2,7 +2,7 @@
 //!
 //! Programs use host addresses. An access is legal when it lies, with its whole width, inside one
 //! *window*: the live stack frames, the context, one map value, one reserved ring-buffer record.
-//! [`Memory`] keeps the windows hit last, so that the common check is one comparison.
+//! [`Memory`] keeps the windows hit last, so that the common check is one to three comparisons.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
@@ -280,7 +280,8 @@ pub struct Memory<'r> {
     stack: Cached,
     read: Cached,
     write: Cached,
-    context: Window,
+    context: Cached,
+    context_writable: bool,
     /// What the program takes for the context's first byte; the window may begin behind it.
     context_start: u64,
     extra: Vec<Window>,
@@ -299,13 +300,12 @@ impl<'r> Memory<'r> {
     #[inline(always)] // so that it is made where it stays
     #[must_use]
     pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
-        // Most programs begin with the context.
-        let cached = Cached::new(context.start, context.len);
         Memory {
             stack: Cached::new(stack.start, FRAME),
-            read: cached,
-            write: if context.writable { cached } else { Cached::NONE },
-            context,
+            context: Cached::new(context.start, context.len),
+            read: Cached::NONE,
+            write: Cached::NONE,
+            context_writable: context.writable,
             context_start,
             extra: Vec::new(),
             regions,
@@ -348,7 +348,7 @@ impl<'r> Memory<'r> {
     /// The context.
     #[must_use]
     pub fn context(&self) -> Window {
-        self.context
+        Window { start: self.context.start, len: self.context.limit[0], writable: self.context_writable }
     }
 
     /// Makes the first `depth` frames the live ones, fills the upper `bytes` of the last of them with `pattern`, and
@@ -388,14 +388,16 @@ impl<'r> Memory<'r> {
     #[inline(always)]
     #[must_use]
     pub fn may_load<const LOG2: usize>(&self, address: u64) -> bool {
-        self.stack.holds::<LOG2>(address) || self.read.holds::<LOG2>(address)
+        self.stack.holds::<LOG2>(address) || self.read.holds::<LOG2>(address) || self.context.holds::<LOG2>(address)
     }
 
     /// Whether `1 << LOG2` bytes at `address` are known to be storable. Where not, [`Memory::find`] knows.
     #[inline(always)]
     #[must_use]
     pub fn may_store<const LOG2: usize>(&self, address: u64) -> bool {
-        self.stack.holds::<LOG2>(address) || self.write.holds::<LOG2>(address)
+        self.stack.holds::<LOG2>(address)
+            || self.write.holds::<LOG2>(address)
+            || (self.context_writable && self.context.holds::<LOG2>(address))
     }
 
     /// Bytes to read, for a helper's argument. No bytes at any address are fine.
@@ -439,7 +441,7 @@ impl<'r> Memory<'r> {
             return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };
         }
         let offset = address.wrapping_sub(self.context_start);
-        let end = self.context.start.wrapping_add(self.context.len);
+        let end = self.context.start.wrapping_add(self.context.limit[0]);
         if self.context_start != 0 && offset <= end.wrapping_sub(self.context_start) {
             return format!("ctx+{offset}");
         }
@@ -461,7 +463,7 @@ impl<'r> Memory<'r> {
     fn lookup(&self, address: u64) -> Option<Window> {
         let inside = |w: &&Window| address.wrapping_sub(w.start) < w.len;
         let live = Window { start: self.stack.start, len: self.stack.limit[0], writable: true };
-        [live, self.context].iter().chain(&self.extra).find(inside).copied().or_else(|| self.regions.window(address))
+        [live, self.context()].iter().chain(&self.extra).find(inside).copied().or_else(|| self.regions.window(address))
     }
 
     /// Looks for the window of an access of `size` bytes, and remembers it as the one hit last.

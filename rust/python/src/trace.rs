@@ -41,22 +41,33 @@ fn spec_of<'a>(
     registry.spec(registry.by_id(id).ok()?).map(|spec| &**spec)
 }
 
+/// What an entry holds, copied out of the trace.
+enum Copied {
+    Record(Option<String>, Vec<u8>),
+    Print(String),
+}
+
 /// A tuple an entry: time, CPU, pid, comm, name of the tracepoint or None, record bytes or printed text.
 pub(crate) fn records<'py>(py: Python<'py>, bench: &Bench) -> PyResult<Bound<'py, PyList>> {
-    bench.with_trace(|trace, registry| {
-        let out = PyList::empty(py);
-        for entry in trace.iter() {
-            let stamp = entry.stamp;
-            let comm = stamp.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-            let comm = String::from_utf8_lossy(comm).into_owned();
-            let (name, payload) = match entry.payload {
-                Payload::Print(text) => (None, PyString::new(py, text).into_any()),
-                Payload::Record(bytes) => {
-                    (spec_of(registry, bytes).map(|spec| spec.name().to_owned()), PyBytes::new(py, bytes).into_any())
-                }
-            };
-            out.append((stamp.time_ns, stamp.cpu, stamp.pid, comm, name, payload))?;
-        }
-        Ok(out)
-    })
+    // Making Python objects may run a finalizer, which may fire an event: the trace is not borrowed by then.
+    let entries: Vec<_> = bench.with_trace(|trace, registry| {
+        let copy = |payload| match payload {
+            Payload::Print(text) => Copied::Print(text.to_owned()),
+            Payload::Record(bytes) => {
+                Copied::Record(spec_of(registry, bytes).map(|spec| spec.name().to_owned()), bytes.to_vec())
+            }
+        };
+        trace.iter().map(|entry| (entry.stamp, copy(entry.payload))).collect()
+    });
+    let out = PyList::empty(py);
+    for (stamp, copied) in entries {
+        let comm = stamp.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+        let comm = String::from_utf8_lossy(comm).into_owned();
+        let (name, payload) = match copied {
+            Copied::Print(text) => (None, PyString::new(py, &text).into_any()),
+            Copied::Record(name, bytes) => (name, PyBytes::new(py, &bytes).into_any()),
+        };
+        out.append((stamp.time_ns, stamp.cpu, stamp.pid, comm, name, payload))?;
+    }
+    Ok(out)
 }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 
 use super::host::{COMM, EventHost, Vm};
-use super::{Bench, BenchError, Link, MAX_LINKS, Tracepoint};
-use crate::engine::{Input, Stack};
+use super::{Bench, BenchError, BenchProgram, Link, MAX_LINKS, Tracepoint};
+use crate::engine::{Input, Outcome, Runnable, Stack};
 use crate::event::{Column, HEADER_SIZE, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
@@ -102,11 +102,16 @@ impl Bench {
         if tracepoint.enabled.get() {
             self.trace.borrow_mut().push_record(*stamp, record);
         }
-        if tracepoint.links.borrow().is_empty() && tracepoint.listening.get() == 0 {
+        // Programs attached while this event is on its way see the next one.
+        let links = tracepoint.links.borrow().len();
+        if links == 0 && tracepoint.listening.get() == 0 {
             return Ok(());
         }
         self.dispatching.set(self.dispatching.get() + 1);
-        let result = self.run_attached(tracepoint, stamp, event);
+        let mut result = if links > 0 { self.run_links(tracepoint, links, stamp, &event) } else { Ok(()) };
+        if tracepoint.listening.get() > 0 {
+            result = result.and(self.tell_listeners(tracepoint, stamp, &event));
+        }
         self.dispatching.set(self.dispatching.get() - 1);
         if tracepoint.gone.get() && self.dispatching.get() == 0 {
             // Links that went away meanwhile were only marked.
@@ -116,21 +121,37 @@ impl Bench {
         result
     }
 
-    fn run_attached(&self, tracepoint: &Tracepoint, stamp: &Stamp, event: Record<'_>) -> Result<(), Box<BenchError>> {
+    /// Runs the programs of the first `links` links.
+    fn run_links(
+        &self,
+        tracepoint: &Tracepoint,
+        links: usize,
+        stamp: &Stamp,
+        event: &Record<'_>,
+    ) -> Result<(), Box<BenchError>> {
         let mut result = Ok(());
-        // Programs attached while this event is on its way see the next one.
-        let count = tracepoint.links.borrow().len();
-        if count > 0 {
-            let mut stack = self.take_stack()?;
-            for index in 0..count {
-                let link = tracepoint.links.borrow().get(index).copied();
-                if let Some(link) = link.filter(|link| !link.gone) {
-                    let run = self.run_link(&mut stack, link, stamp, event);
-                    result = result.and(run);
-                }
+        let mut stack = self.take_stack()?;
+        for index in 0..links {
+            let link = tracepoint.links.borrow().get(index).copied();
+            if let Some(link) = link.filter(|link| !link.gone)
+                && let Some(program) = self.programs.get(link.program)
+            {
+                let run = self.run_link(&mut stack, program, link.cookie, stamp, event);
+                result = result.and(run);
             }
-            self.give_back(stack);
         }
+        self.give_back(stack);
+        result
+    }
+
+    #[cold]
+    fn tell_listeners(
+        &self,
+        tracepoint: &Tracepoint,
+        stamp: &Stamp,
+        event: &Record<'_>,
+    ) -> Result<(), Box<BenchError>> {
+        let mut result = Ok(());
         for index in 0..tracepoint.listeners.len() {
             if let Some(attached) = tracepoint.listeners.get(index).filter(|attached| !attached.removed.get()) {
                 let heard = attached.listener.event(tracepoint, stamp, event.bytes());
@@ -140,33 +161,30 @@ impl Bench {
         result
     }
 
-    fn run_link(&self, stack: &mut Stack, link: Link, stamp: &Stamp, event: Record<'_>) -> Result<(), Box<BenchError>> {
-        let Some(program) = self.programs.get(link.program) else { return Ok(()) };
+    #[inline]
+    fn run_link(
+        &self,
+        stack: &mut Stack,
+        program: &BenchProgram,
+        cookie: u64,
+        stamp: &Stamp,
+        event: &Record<'_>,
+    ) -> Result<(), Box<BenchError>> {
         let Some(runnable) = program.runnable() else { return Ok(()) };
-        let Some(guard) = program.begin(&self.cpus[stamp.cpu as usize].active, stamp.cpu) else {
-            return Ok(());
-        };
-        let host = EventHost { bench: self, stamp: *stamp, vm: Vm::Of(event), cookie: link.cookie };
+        let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie };
+        let cpu = &self.cpus[stamp.cpu as usize];
         let budget = self.options.budget;
         let outcome = match program.program_type() {
             Some(ProgramType::RawTracepoint) => {
-                let arguments = Aligned(event.raw_arguments());
-                let len = 8 * event.spec().fields().len().min(arguments.0.len());
-                let start = arguments.0.as_ptr() as u64;
-                let context = Window { start, len: len as u64, writable: false };
-                let input = Input { args: [start, 0], context, extra: &[], host: &host, budget };
-                // SAFETY: the context is the array above, which lives on and is not written to.
-                unsafe { runnable.run(stack, &input) }
+                let Some(_guard) = program.begin_alone(stamp.cpu) else { return Ok(()) };
+                run_raw(runnable, stack, &host, event, budget)
             }
             Some(ProgramType::Axvisor) => {
-                let mut trace = Aligned(event.trace_context(stamp.time_ns));
-                let start = trace.0.as_mut_ptr() as u64;
-                let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
-                let input = Input { args: [start, 0], context, extra: &[], host: &host, budget };
-                // SAFETY: the context is the array above, which lives on; nothing else refers to it.
-                unsafe { runnable.run(stack, &input) }
+                let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
+                run_axvisor(runnable, stack, &host, event, budget)
             }
             _ => {
+                let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
                 let start = event.bytes().as_ptr() as u64;
                 let hidden = HEADER_SIZE as u64;
                 let len = event.bytes().len() as u64 - hidden;
@@ -176,7 +194,6 @@ impl Bench {
                 unsafe { runnable.run(stack, &input) }
             }
         };
-        drop(guard);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.end(&outcome);
         match outcome.result {
@@ -347,4 +364,33 @@ impl Bench {
             }
         }
     }
+}
+
+/// Runs a program on the arguments of a raw tracepoint.
+#[inline(never)] // keeps the array out of the frame of the others
+fn run_raw(runnable: &dyn Runnable, stack: &mut Stack, host: &EventHost<'_>, event: &Record<'_>, budget: u64) -> Outcome {
+    let arguments = Aligned(event.raw_arguments());
+    let len = 8 * event.spec().fields().len().min(arguments.0.len());
+    let start = arguments.0.as_ptr() as u64;
+    let context = Window { start, len: len as u64, writable: false };
+    let input = Input { args: [start, 0], context, extra: &[], host, budget };
+    // SAFETY: the context is the array above, which lives on and is not written to.
+    unsafe { runnable.run(stack, &input) }
+}
+
+/// Runs a program on AxVisor's trace context.
+#[inline(never)] // as `run_raw`
+fn run_axvisor(
+    runnable: &dyn Runnable,
+    stack: &mut Stack,
+    host: &EventHost<'_>,
+    event: &Record<'_>,
+    budget: u64,
+) -> Outcome {
+    let mut trace = Aligned(event.trace_context(host.stamp.time_ns));
+    let start = trace.0.as_mut_ptr() as u64;
+    let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
+    let input = Input { args: [start, 0], context, extra: &[], host, budget };
+    // SAFETY: the context is the array above, which lives on; nothing else refers to it.
+    unsafe { runnable.run(stack, &input) }
 }

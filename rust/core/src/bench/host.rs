@@ -22,7 +22,7 @@ pub(super) const COMM: [u8; 16] = *b"axvisor\0\0\0\0\0\0\0\0\0";
 /// Where the VM of a run comes from.
 pub(super) enum Vm<'a> {
     /// The fields of an event.
-    Of(Record<'a>),
+    Of(&'a Record<'a>),
     /// Who runs a program by hand.
     Given(VmContext),
 }
@@ -30,7 +30,7 @@ pub(super) enum Vm<'a> {
 /// The world of one event.
 pub(super) struct EventHost<'a> {
     pub(super) bench: &'a Bench,
-    pub(super) stamp: Stamp,
+    pub(super) stamp: &'a Stamp,
     pub(super) vm: Vm<'a>,
     pub(super) cookie: u64,
 }
@@ -66,7 +66,7 @@ impl Host for EventHost<'_> {
     }
 
     fn print(&self, text: &str) {
-        self.bench.trace.borrow_mut().push_print(self.stamp, text);
+        self.bench.trace.borrow_mut().push_print(*self.stamp, text);
         if let Some(lines) = &mut *self.bench.printed.borrow_mut() {
             lines.push(text.to_owned());
         }

@@ -3,10 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::host::{COMM, EventHost, Vm};
+use super::host::{EventHost, Vm};
 use super::{Bench, BenchError};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
-use crate::event::Stamp;
 use crate::helper::VmContext;
 use crate::memory::Window;
 use crate::program::{Program, ProgramType};
@@ -40,20 +39,22 @@ pub struct BenchProgram {
     running: RefCell<Vec<u32>>,
 }
 
-/// A program runs on a CPU; ends with its drop.
-pub(super) enum Guard<'a> {
-    /// Guarded with all programs of the CPU.
-    Cpu(&'a Cell<u32>),
-    /// Guarded by itself.
-    Own(&'a RefCell<Vec<u32>>, u32),
+/// A program runs that is guarded with all others of its CPU.
+pub(super) struct OnCpu<'a>(&'a Cell<u32>);
+
+impl Drop for OnCpu<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
-impl Drop for Guard<'_> {
+/// A program runs that guards itself.
+pub(super) struct Alone<'a>(&'a RefCell<Vec<u32>>, u32);
+
+impl Drop for Alone<'_> {
     fn drop(&mut self) {
-        match self {
-            Guard::Cpu(active) => active.set(active.get() - 1),
-            Guard::Own(running, cpu) => running.borrow_mut().retain(|on| on != cpu),
-        }
+        self.0.borrow_mut().retain(|on| *on != self.1);
     }
 }
 
@@ -108,29 +109,31 @@ impl BenchProgram {
         (!self.unloaded.get()).then_some(&*self.runnable)
     }
 
-    /// Begins a run on a CPU, unless Linux would pass over it: raw tracepoint programs guard themselves, all others
-    /// share one guard a CPU. What is passed over is counted.
-    pub(super) fn begin<'a>(&'a self, active: &'a Cell<u32>, cpu: u32) -> Option<Guard<'a>> {
-        let guard = if self.program_type() == Some(ProgramType::RawTracepoint) {
-            let mut running = self.running.borrow_mut();
-            let free = !running.contains(&cpu);
-            if free {
-                running.push(cpu);
-            }
-            // Made only if free: the drop of a guard ends a run.
-            free.then(|| Guard::Own(&self.running, cpu))
-        } else {
-            let free = active.get() == 0;
-            if free {
-                active.set(1);
-            }
-            free.then(|| Guard::Cpu(active))
-        };
-        let counter = if guard.is_some() { &self.runs } else { &self.misses };
-        counter.set(counter.get() + 1);
-        guard
+    /// Begins a run on a CPU, unless a program is running there. What is passed over is counted, as Linux does.
+    #[inline]
+    pub(super) fn begin<'a>(&self, active: &'a Cell<u32>) -> Option<OnCpu<'a>> {
+        if active.get() > 0 {
+            self.misses.set(self.misses.get() + 1);
+            return None;
+        }
+        active.set(1);
+        self.runs.set(self.runs.get() + 1);
+        Some(OnCpu(active))
     }
 
+    /// Begins a run of a raw tracepoint program, which only this program itself can be in the way of.
+    pub(super) fn begin_alone(&self, cpu: u32) -> Option<Alone<'_>> {
+        let mut running = self.running.borrow_mut();
+        if running.contains(&cpu) {
+            self.misses.set(self.misses.get() + 1);
+            return None;
+        }
+        running.push(cpu);
+        self.runs.set(self.runs.get() + 1);
+        Some(Alone(&self.running, cpu))
+    }
+
+    #[inline]
     pub(super) fn end(&self, outcome: &Outcome) {
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
@@ -175,14 +178,8 @@ impl Bench {
     ) -> Result<HandRun, BenchError> {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
-        let Stamp { time_ns, cpu, .. } =
-            self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
-        let host = EventHost {
-            bench: self,
-            stamp: Stamp { time_ns, cpu, pid: 0, comm: COMM },
-            vm: Vm::Given(how.vm),
-            cookie: 0,
-        };
+        let stamp = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
+        let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(how.vm), cookie: 0 };
         let program_type = program.program_type();
         let start = context.as_mut_ptr() as u64;
         let hidden = match program_type {
@@ -195,7 +192,7 @@ impl Bench {
         let r2 = if matches!(program_type, Some(ProgramType::Mem) | None) { len } else { 0 };
         let input = Input { args: [start, r2], context: window, extra: &[], host: &host, budget: self.options.budget };
 
-        let active = &self.cpus[cpu as usize].active;
+        let active = &self.cpus[stamp.cpu as usize].active;
         let outer = self.printed.replace(Some(Vec::new()));
         // By hand, a program runs whatever else is running, as BPF_PROG_TEST_RUN does; events that it causes do not.
         active.set(active.get() + 1);

@@ -9,7 +9,7 @@ use super::record::Value;
 use super::tracepoint::{Field, TracepointSpec};
 
 /// Bytes of a chunk of records, about: what stays in the first-level cache between filling and use.
-const CHUNK_BYTES: usize = 32 * 1024;
+const CHUNK_BYTES: usize = 4 * 1024;
 
 /// Records of the largest chunk.
 const CHUNK_ROWS: usize = 4096;

@@ -102,6 +102,7 @@ pub(super) struct Stop {
 /// Runs from the op `entry` to the `exit` of that frame, which is already counted in `run.depth`.
 ///
 /// With an observer, it sees each instruction first.
+#[inline(always)] // as `Active::enter`
 pub(super) fn execute<'r>(
     active: &Active<'_>,
     run: &mut Run<'r>,

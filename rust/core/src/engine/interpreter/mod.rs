@@ -72,6 +72,7 @@ struct Active<'a> {
 }
 
 impl Active<'_> {
+    #[inline(always)] // a run without an observer pays nothing for it
     fn enter(
         &self,
         run: &mut Run<'_>,
@@ -112,6 +113,7 @@ impl Callable for Active<'_> {
 }
 
 impl Interpreted {
+    #[inline(always)] // as `enter`
     unsafe fn start(&self, stack: &mut Stack, input: &Input<'_>, observer: Option<&mut dyn Observer>) -> Outcome {
         let active =
             Active { code: &self.code, pattern: stack.pattern, budget: input.budget, stopped: Cell::new(None) };
