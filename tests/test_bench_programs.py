@@ -37,12 +37,12 @@ FAULTS = {
     "falls off": ("r0 = 0", "ran off the end of the program", 0),
     "recurses": ("call f\n exit\nf:\n call f\n exit", "call stack of 9 frames is too deep; Linux allows 8", 2),
     "null": ("r1 = 0\n r0 = *(u8 *)(r1 +0)\n exit", "load of 1 bytes at 0x0: no live memory", 1),
-    "wild": ("r0 = *(u64 *)(r1 +4096)\n exit", "load of 8 bytes at .*: no live memory", 0),
+    "wild": ("r0 = *(u64 *)(r1 +4096)\n exit", r"load of 8 bytes at ctx\+4096: no live memory", 0),
     "header": ("r0 = *(u64 *)(r1 +0)\n exit", r"load of 8 bytes at ctx\+0", 0),
     "behind the record": ("r0 = *(u64 *)(r1 +24)\n exit", r"load of 8 bytes at ctx\+24", 0),
     "across the end": ("r0 = *(u64 *)(r1 +20)\n exit", r"load of 8 bytes at ctx\+20", 0),
     "read-only record": ("*(u32 *)(r1 +8) = r1\n exit", r"store of 4 bytes at ctx\+8: this memory is read-only", 0),
-    "above the stack": ("r0 = *(u64 *)(r10 +0)\n exit", "load of 8 bytes at stack", 0),
+    "above the stack": ("r0 = *(u64 *)(r10 +0)\n exit", r"load of 8 bytes at stack\+0", 0),
     "below the stack": ("r0 = *(u64 *)(r10 -520)\n exit", "load of 8 bytes at stack-520", 0),
 }
 

@@ -274,6 +274,8 @@ impl Cached {
 pub const FRAME: u64 = 512;
 /// Frames of one run (Linux: 8).
 pub const FRAMES: usize = 8;
+/// How far beside the stack or the context an address is still named by them.
+const NEAR: u64 = 1 << 16;
 
 /// What one run may touch, with the check of every access.
 pub struct Memory<'r> {
@@ -431,13 +433,13 @@ impl<'r> Memory<'r> {
         })
     }
 
-    /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`, or the number itself.
+    /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`; the number itself where nothing is near.
     #[must_use]
     pub fn describe(&self, address: u64) -> String {
-        let top = self.stack.start + FRAME;
+        let used = self.stack.limit[0];
         let frame = address.wrapping_sub(self.stack.start) / FRAME;
-        if frame < FRAMES as u64 {
-            let below = top + frame * FRAME - address;
+        if address.wrapping_sub(self.stack.start) < used {
+            let below = self.stack.start + (frame + 1) * FRAME - address;
             return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };
         }
         let offset = address.wrapping_sub(self.context_start);
@@ -445,7 +447,24 @@ impl<'r> Memory<'r> {
         if self.context_start != 0 && offset <= end.wrapping_sub(self.context_start) {
             return format!("ctx+{offset}");
         }
-        self.regions.describe(address).unwrap_or_else(|| format!("{address:#x}"))
+        if let Some(name) = self.regions.describe(address) {
+            return name;
+        }
+        // Beside what the program was given, most often past its end: named by it all the same, in the same way in
+        // every run.
+        let below = (self.stack.start + FRAME).wrapping_sub(address);
+        let above = address.wrapping_sub(self.stack.start + used);
+        if used != 0 && (1..=NEAR).contains(&below) {
+            return format!("stack-{below}");
+        }
+        if used != 0 && above <= NEAR {
+            let frame = used / FRAME - 1;
+            return if frame == 0 { format!("stack+{above}") } else { format!("stack[frame {frame}]+{above}") };
+        }
+        if self.context_start != 0 && offset <= NEAR {
+            return format!("ctx+{offset}");
+        }
+        format!("{address:#x}")
     }
 
     #[inline]
