@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from axebpf.errors import AttachError, ProgramFault
+from axebpf.errors import AttachError, BenchClosed, ProgramFault
 
 if TYPE_CHECKING:
     from axebpf import _native
@@ -66,7 +66,10 @@ class Link:
     @property
     def attached(self) -> bool:
         """Whether it still is; unloading a program with `force` detaches it too."""
-        return self._native.attached
+        try:
+            return self._native.attached
+        except BenchClosed:
+            return False
 
     def detach(self) -> None:
         """Detaches the program from the next event on. Raises AttachError when that is done already."""
