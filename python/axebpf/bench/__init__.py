@@ -272,7 +272,8 @@ class Bench:
         """Loads raw instructions, 8 bytes each. `maps` gives the map for each descriptor that `lddw` names.
 
         `type` is a `SEC` prefix: `tracepoint`, `raw_tracepoint`, `kprobe`, `syscall`, `xdp`, `socket`, `axvisor`,
-        `mem`. Raises LoadError.
+        `mem`. Only the first two and `axvisor` attach to tracepoints; `xdp` and `socket` programs get the bytes that
+        `run` is given, there is no packet behind them. Raises LoadError.
         """
         if not isinstance(code, (bytes, bytearray, memoryview)):
             raise LoadError(f"code is {code.__class__.__name__}; expected bytes, as axebpf.assemble(text) gives")
@@ -294,7 +295,8 @@ class Bench:
     ) -> Any:
         """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
 
-        Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does.
+        Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does, with ENOMEM above 16 GiB.
+        `BPF_F_WRONLY_PROG` is kept and not enforced yet: a program may read such a map, which Linux refuses.
         """
         name = name or next(free for n in itertools.count() if (free := f"map{n}") not in self.maps)
         sizes = {"key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags}
@@ -395,7 +397,10 @@ class Bench:
     # Life
 
     def close(self) -> None:
-        """Ends the bench: whatever is done with it or its parts from now on raises BenchClosed."""
+        """Ends the bench: whatever is done with it or its parts from now on raises BenchClosed.
+
+        It lets go of callbacks and helpers. A bench that is never closed and whose callback refers to it is not freed.
+        """
         self._native.close()
 
     @property
