@@ -505,17 +505,21 @@ impl<'r> Memory<'r> {
         if let Some(name) = self.regions.describe(address) {
             return name;
         }
-        // No memory of this run. What is just behind the context or below the stack is named by it, so that the name is
-        // the same wherever the host has put them.
-        if self.context_start != 0 && offset < NEAR {
-            return format!("ctx+{offset}");
+        // No memory of this run. What is just behind the context or around the stack is named by the nearest of them, so
+        // that the name is the same wherever the host has put them.
+        let top = self.stack.start + live * FRAME;
+        let (under, above) = (self.stack.start.wrapping_sub(address), address.wrapping_sub(top));
+        let behind = if self.context_start == 0 { u64::MAX } else { offset - end };
+        let nearest = behind.min(under).min(above);
+        if nearest >= NEAR {
+            format!("{address:#x}")
+        } else if nearest == under {
+            format!("stack-{}", top - address)
+        } else if nearest == above {
+            format!("stack+{above}")
+        } else {
+            format!("ctx+{offset}")
         }
-        let top = (self.stack.start + live * FRAME).wrapping_sub(address);
-        let above = address.wrapping_sub(self.stack.start + live * FRAME);
-        if top < NEAR {
-            return format!("stack-{top}");
-        }
-        if above < NEAR { format!("stack+{above}") } else { format!("{address:#x}") }
     }
 
     #[inline]
