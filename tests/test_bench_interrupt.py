@@ -78,9 +78,6 @@ def test_ctrl_c_from_another_thread_ends_a_batch_that_runs_without_python() -> N
     counts = counting(bench)
     rows = 1 << 16
     begun = threading.Event()
-    listener = boots.on(lambda event: begun.set())
-    boots.fire(0, 0)
-    listener.remove()
 
     def interrupt() -> None:
         begun.wait()
@@ -90,6 +87,7 @@ def test_ctrl_c_from_another_thread_ends_a_batch_that_runs_without_python() -> N
     thread.start()
 
     def fire() -> None:
+        begun.set()
         for _ in range(10_000):
             boots.fire_many(vm_id=np.zeros(rows, np.uint32), duration_ns=0)
 
