@@ -275,7 +275,7 @@ pub const FRAME: u64 = 512;
 /// Frames of one run (Linux: 8).
 pub const FRAMES: usize = 8;
 /// How far beside the stack or the context an address is still named by them.
-const NEAR: u64 = 1 << 16;
+const NEAR: u64 = 4096;
 
 /// What one run may touch, with the check of every access.
 pub struct Memory<'r> {
@@ -450,21 +450,27 @@ impl<'r> Memory<'r> {
         if let Some(name) = self.regions.describe(address) {
             return name;
         }
-        // Beside what the program was given, most often past its end: named by it all the same, in the same way in
-        // every run.
+        self.beside(address).unwrap_or_else(|| format!("{address:#x}"))
+    }
+
+    /// A name for an address beside the live stack or behind the context, where accesses that miss them mostly go: by
+    /// the nearer of the two.
+    fn beside(&self, address: u64) -> Option<String> {
+        let used = self.stack.limit[0];
         let below = (self.stack.start + FRAME).wrapping_sub(address);
         let above = address.wrapping_sub(self.stack.start + used);
-        if used != 0 && (1..=NEAR).contains(&below) {
-            return format!("stack-{below}");
+        let behind = address.wrapping_sub(self.context.start.wrapping_add(self.context.limit[0]));
+        let under = below.wrapping_sub(FRAME);
+        let nearest = under.min(above).min(if self.context_start == 0 { u64::MAX } else { behind });
+        if nearest > NEAR || used == 0 {
+            return None;
         }
-        if used != 0 && above <= NEAR {
-            let frame = used / FRAME - 1;
-            return if frame == 0 { format!("stack+{above}") } else { format!("stack[frame {frame}]+{above}") };
-        }
-        if self.context_start != 0 && offset <= NEAR {
-            return format!("ctx+{offset}");
-        }
-        format!("{address:#x}")
+        Some(match (nearest, used / FRAME - 1) {
+            (distance, _) if distance == under => format!("stack-{below}"),
+            (distance, 0) if distance == above => format!("stack+{above}"),
+            (distance, frame) if distance == above => format!("stack[frame {frame}]+{above}"),
+            _ => format!("ctx+{}", address.wrapping_sub(self.context_start)),
+        })
     }
 
     #[inline]
