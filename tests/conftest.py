@@ -8,9 +8,11 @@ import errno
 import os
 import platform
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -28,6 +30,31 @@ def clang() -> str:
         if any(line.split()[:1] == ["bpfel"] for line in targets.splitlines()):
             return path
     pytest.skip("no clang with the BPF target (install clang, or name it in CLANG)")
+
+
+class Ran(NamedTuple):
+    """What a command of the command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
+    """Runs `axebpf ARGUMENTS` in this process; standard output is no terminal."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    from axebpf.cli import main
+
+    def cli(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Ran(code, *capsys.readouterr())
+
+    broken_pipe = signal.getsignal(signal.SIGPIPE)
+    yield cli
+    signal.signal(signal.SIGPIPE, broken_pipe)
 
 
 @pytest.fixture(scope="session")
