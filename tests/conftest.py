@@ -8,8 +8,11 @@ import errno
 import os
 import platform
 import shutil
+import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -27,6 +30,50 @@ def clang() -> str:
         if any(line.split()[:1] == ["bpfel"] for line in targets.splitlines()):
             return path
     pytest.skip("no clang with the BPF target (install clang, or name it in CLANG)")
+
+
+class Ran(NamedTuple):
+    """What a command of the command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Ran]]:
+    """Runs `axebpf ARGUMENTS` in this process; standard output is no terminal."""
+    for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    from axebpf.cli import main
+
+    def cli(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Ran(code, *capsys.readouterr())
+
+    broken_pipe = signal.getsignal(signal.SIGPIPE)
+    yield cli
+    signal.signal(signal.SIGPIPE, broken_pipe)
+
+
+@pytest.fixture(scope="session")
+def compile_bpf(clang: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Compiles C (a name, the text behind the usual head, a target) for BPF and gives the path of the object."""
+    if not Path("/usr/include/bpf/bpf_helpers.h").exists():
+        pytest.skip("no headers of libbpf (install libbpf-dev)")
+    folder = tmp_path_factory.mktemp("objects")
+    head = '#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\nchar LICENSE[] SEC("license") = "GPL";\n'
+
+    def compile_bpf(name: str, text: str, target: str = "bpf") -> Path:
+        source, out = folder / f"{name}.bpf.c", folder / f"{name}.bpf.o"
+        source.write_text(head + text)
+        include = f"/usr/include/{platform.machine()}-linux-gnu"
+        flags = ["-O2", "-g", "-target", target, "-mcpu=v3", "-idirafter", include]
+        subprocess.run([clang, *flags, "-c", source.name, "-o", out.name], cwd=folder, check=True)
+        return out
+
+    return compile_bpf
 
 
 @pytest.fixture(scope="session")

@@ -311,7 +311,10 @@ def test_array_fields_in_columns() -> None:
     whole.fire_many(
         small=[1, 2], minus=[-1, 1], flag=[False, True], comm=[b"a", b"bc"], words=[[1, 2, 3], [4, 5, 6]], last=0
     )
-    assert [(e.fields["comm"], e.words, e.flag) for e in seen(whole)] == [(b"a", [1, 2, 3], False), (b"bc", [4, 5, 6], True)]
+    assert [(e.fields["comm"], e.words, e.flag) for e in seen(whole)] == [
+        (b"a", [1, 2, 3], False),
+        (b"bc", [4, 5, 6], True),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from axebpf.maps import PerCpu
 __all__ = ["count", "histogram", "latencies", "losses", "map_table", "objects", "programs", "time", "trace", "workload"]
 
 _LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
+_WIDE = 92
 _MANY_CPUS = 8
 """With more CPUs than this, only the sum of a per-CPU value is shown."""
 
@@ -130,15 +131,18 @@ def latencies(screen: Screen, session: Session) -> None:
     screen.heading(
         "Latency", "by tracepoint; percentiles are estimates, distribution from 1 µs to 1 s" if screen.pretty else ""
     )
+    # A narrow terminal has no room for the shortest one.
+    least = ("min",) if not screen.pretty or screen.width >= _WIDE else ()
     columns = [Column("tracepoint", style="bold"), Column("count", right=True)]
-    columns += [Column(name, right=True) for name in ("min", "avg", "~p50", "~p99", "max")]
+    columns += [Column(name, right=True) for name in (*least, "avg", "~p50", "~p99", "max")]
     columns += [Column("1µs    1s" if screen.pretty else "buckets", style=BAR)]
     rows = []
     for name, s in sorted(found.items(), key=lambda item: -item[1].count):
         middle, high = (session.bench.stats.percentile(name, p) for p in (50, 99))
-        times = [time(screen, ns) for ns in (s.min_ns, s.avg_ns, middle, high, s.max_ns)]
-        spread = f"{sparkline(s.buckets)}" if screen.pretty else " ".join(map(str, s.buckets))
-        rows.append((name, count(screen, s.samples), *times, spread))
+        times = [s.min_ns] if least else []
+        times += [s.avg_ns, middle, high, s.max_ns]
+        spread = sparkline(s.buckets) if screen.pretty else " ".join(map(str, s.buckets))
+        rows.append((name, count(screen, s.samples), *(time(screen, ns) for ns in times), spread))
     screen.table(columns, rows)
     screen.line()
 

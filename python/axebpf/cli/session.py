@@ -10,7 +10,7 @@ from typing import Any
 from axebpf.bench import Bench, Link, LoadedObject, Program, Statistics
 from axebpf.cli.objects import read_object
 from axebpf.cli.values import Enums, plain
-from axebpf.errors import AttachError, AxebpfError, LoadError, NotFound, did_you_mean
+from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
 from axebpf.hypervisor import Stream, workload
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 
@@ -39,6 +39,8 @@ class Session:
 
     bench: Bench
     stream: Stream
+    parameters: Mapping[str, Any]
+    """The workload's parameters as given; `stream.parameters` has those that it decided itself too."""
     objects: dict[str, LoadedObject] = field(default_factory=dict)
     """By file, as given."""
     attachments: list[Attachment] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Session:
     def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
         """A bench with as many CPUs as the workload uses; `options` are those of `Bench`. Raises HypervisorError."""
         stream = workload(name, **parameters)
-        return cls(Bench(cpus=stream.cpus, **options), stream)
+        return cls(Bench(cpus=stream.cpus, **options), stream, parameters)
 
     def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
         """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
@@ -86,8 +88,8 @@ class Session:
     def run(self) -> None:
         """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`."""
         try:
-            self.bench.run(self.stream.workload, **self.stream.parameters)
-        except (AxebpfError, KeyboardInterrupt) as stopped:
+            self.bench.run(self.stream.workload, **self.parameters)
+        except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
 
     # What came of it. The bench was fresh, so all its counts are of this run.

@@ -125,6 +125,14 @@ impl Program {
         Ok(self.found(&bench)?.runnable().map(|runnable| runnable.counts()).unwrap_or_default())
     }
 
+    fn reset_profile(&self, py: Python<'_>) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        if let Some(runnable) = self.found(&bench)?.runnable() {
+            runnable.reset_counts();
+        }
+        Ok(())
+    }
+
     #[pyo3(signature = (force=false))]
     fn unload(&self, py: Python<'_>, force: bool) -> PyResult<()> {
         Ok(self.shared.enter(py)?.unload(self.index, force).map_err(Error::from)?)

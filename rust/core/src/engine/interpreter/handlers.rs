@@ -56,6 +56,9 @@ pub(super) use {go, jump, next};
 macro_rules! simple {
     ($(#[$doc:meta])* $name:ident $(<$($generic:ident: $bound:ident),*>)?, |$op:ident, $r:ident| $body:expr) => {
         $(#[$doc])*
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $name $(<$($generic: $bound),*>)? (
             pc: *const Op,
             m: *mut Machine<'_>,
@@ -91,6 +94,9 @@ impl Registers {
 }
 
 /// Stops the run at the op `pc`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[cold]
 #[inline(never)]
 unsafe fn stop(pc: *const Op, m: *mut Machine<'_>, n: i64, fault: Box<Fault>) -> *const Op {
@@ -229,6 +235,9 @@ test! {
 macro_rules! branch {
     ($(#[$doc:meta])* $name:ident, |$op:ident, $r:ident| $holds:expr) => {
         $(#[$doc])*
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $name<T: Test>(
             pc: *const Op,
             m: *mut Machine<'_>,
@@ -259,11 +268,17 @@ branch!(
     jump32_reg, |op, r| T::on32(r.get(op.dst) as u32, r.get(op.src) as u32));
 
 /// Jumps.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn ja(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     jump!(pc, m, mem, n)
 }
 
 /// Goes on until the frame has done so `MAY_GOTO_LIMIT` times, then jumps.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn may_goto(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: the machine is valid and nothing else refers to it.
     let left = unsafe { &mut (*m).may_goto };
@@ -316,6 +331,9 @@ macro_rules! with_log2 {
 }
 
 /// Looks for the window of an access that missed the cached ones, and does the op again or stops there.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[cold]
 #[inline(never)]
 unsafe fn miss<const WRITE: bool>(
@@ -337,6 +355,9 @@ unsafe fn miss<const WRITE: bool>(
 }
 
 /// `dst = *(V *)(src + off)`. With `ACQUIRE`, later accesses stay behind it.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn load<V: Value, const ACQUIRE: bool>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -360,6 +381,8 @@ pub(super) unsafe fn load<V: Value, const ACQUIRE: bool>(
     next!(pc, m, mem, n)
 }
 
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[inline(always)]
 unsafe fn store<V: Value>(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64, value: u64) -> *const Op {
     // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
@@ -376,6 +399,9 @@ unsafe fn store<V: Value>(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
 }
 
 /// `*(V *)(dst + off) = imm`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn store_imm<V: Value>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -387,6 +413,9 @@ pub(super) unsafe fn store_imm<V: Value>(
 }
 
 /// `*(V *)(dst + off) = src`. With `RELEASE`, earlier accesses stay before it.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn store_reg<V: Value, const RELEASE: bool>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -403,6 +432,9 @@ pub(super) unsafe fn store_reg<V: Value, const RELEASE: bool>(
 macro_rules! atomic_handlers {
     ($($add:ident, $other:ident, $int:ty, $atomic:ty, $log2:literal, $apply:ident;)*) => {$(
         /// `lock *(dst + off) += src`.
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $add(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
             // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
             let (op, r) = unsafe { (&*pc, Registers(&raw mut (*m).r)) };
@@ -424,6 +456,9 @@ macro_rules! atomic_handlers {
         }
 
         /// Any other atomic; `imm` says which.
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $other(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
             // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
             let (op, r) = unsafe { (&*pc, &mut (*m).r) };
@@ -448,6 +483,9 @@ atomic_handlers! {
 // Calls.
 
 /// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[inline(always)]
 unsafe fn call(
     pc: *const Op,
@@ -482,6 +520,9 @@ unsafe fn call(
 }
 
 /// Calls the helper that the instruction names.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op, its `imm` the index of a helper of the code, which outlives the machine.
     unsafe {
@@ -492,6 +533,9 @@ pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
 }
 
 /// Calls the helper of the user's whose id is `imm`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op; the rest is passed on as it was promised.
     unsafe {
@@ -501,6 +545,9 @@ pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
 }
 
 /// Calls the helper whose id is in `dst`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op and `m` a machine that nothing else refers to; the code outlives it.
     let (id, code) = unsafe { (Registers(&raw mut (*m).r).get((*pc).dst), &*(*m).code) };
@@ -517,6 +564,9 @@ pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut
 }
 
 /// Calls a function of the program.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_local(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: the machine is valid and nothing else refers to it; `code` outlives it.
     let (machine, run, code) = unsafe { (&mut *m, &mut *(*m).run, &*(*m).code) };
@@ -544,6 +594,9 @@ fn leaked(run: &Run<'_>) -> Box<Fault> {
 }
 
 /// Ends a function: back to its caller, or out of the machine.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: the machine is valid and nothing else refers to it.
     let (machine, run) = unsafe { (&mut *m, &mut *(*m).run) };
@@ -568,6 +621,9 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
 }
 
 /// Behind the last instruction.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn off_the_end(pc: *const Op, m: *mut Machine<'_>, _mem: *mut Memory<'_>, n: i64) -> *const Op {
     let what = "the last instruction is neither exit nor a jump".to_owned();
     // It is no instruction of the program: the one before it, which there is, is where it went wrong.

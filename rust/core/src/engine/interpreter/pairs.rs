@@ -8,6 +8,9 @@ use super::machine::{Machine, Op};
 use crate::memory::Memory;
 
 /// `dst = src`, `dst = dst ○ imm`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn moved_imm<B: Binary>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -28,6 +31,9 @@ pub(super) unsafe fn moved_imm<B: Binary>(
 }
 
 /// `dst = src`, `dst = dst ○ other`, where `other` is not `dst`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn moved_reg<B: Binary>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -49,6 +55,9 @@ pub(super) unsafe fn moved_reg<B: Binary>(
 }
 
 /// `dst = dst ○ imm`, `if a ○ imm goto`: the end of a loop.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn step_jump_imm<B: Binary, T: Test>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -71,6 +80,9 @@ pub(super) unsafe fn step_jump_imm<B: Binary, T: Test>(
 }
 
 /// `dst = dst ○ imm`, `if a ○ b goto`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn step_jump_reg<B: Binary, T: Test>(
     pc: *const Op,
     m: *mut Machine<'_>,
