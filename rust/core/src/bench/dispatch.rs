@@ -233,11 +233,13 @@ impl Bench {
             for record in batch.chunk(events).chunks_exact(size) {
                 let time = times.and_then(|times| times.get(events)).copied();
                 let cpu = cpus.and_then(|cpus| cpus.get(events)).copied();
-                let fired = self.fire_at(tracepoint, record, time, cpu);
-                if let Err(error) = fired.and_then(|()| patience.wait(self, pause)) {
+                if let Err(error) = self.fire_at(tracepoint, record, time, cpu) {
                     return Ok(Fired { events, error: Some(*error) });
                 }
                 events += 1;
+                if let Err(error) = patience.wait(self, pause) {
+                    return Ok(Fired { events, error: Some(*error) });
+                }
             }
         }
         Ok(Fired { events, error: None })
@@ -275,9 +277,11 @@ impl Bench {
                 return Ok(Fired { events: event, error: None });
             };
             *next += *size;
-            let fired = self.fire_at(tracepoint, record, Some(time), Some(cpu));
-            if let Err(error) = fired.and_then(|()| patience.wait(self, pause)) {
+            if let Err(error) = self.fire_at(tracepoint, record, Some(time), Some(cpu)) {
                 return Ok(Fired { events: event, error: Some(*error) });
+            }
+            if let Err(error) = patience.wait(self, pause) {
+                return Ok(Fired { events: event + 1, error: Some(*error) });
             }
         }
         Ok(Fired { events: order.len().min(times.len()).min(cpus.len()), error: None })

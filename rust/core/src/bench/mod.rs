@@ -298,7 +298,7 @@ impl Bench {
         self.instructions.get()
     }
 
-    /// Sets what runs helpers of the user's.
+    /// Sets what runs helpers of the user's; not from within one of them.
     pub fn set_helpers(&self, helpers: Box<dyn CustomHelpers>) {
         *self.helpers.borrow_mut() = Some(helpers);
     }
