@@ -37,14 +37,39 @@ FAULTS = {
     "falls off": ("r0 = 0", "ran off the end of the program", 0),
     "recurses": ("call f\n exit\nf:\n call f\n exit", "call stack of 9 frames is too deep; Linux allows 8", 2),
     "null": ("r1 = 0\n r0 = *(u8 *)(r1 +0)\n exit", "load of 1 bytes at 0x0: no live memory", 1),
-    "wild": ("r0 = *(u64 *)(r1 +4096)\n exit", r"load of 8 bytes at ctx\+4096: no live memory", 0),
+    "wild": ("r1 += 4096\n r0 = *(u64 *)(r1 +0)\n exit", r"load of 8 bytes at ctx\+4096: no live memory", 1),
     "header": ("r0 = *(u64 *)(r1 +0)\n exit", r"load of 8 bytes at ctx\+0", 0),
-    "behind the record": ("r0 = *(u64 *)(r1 +24)\n exit", r"load of 8 bytes at ctx\+24", 0),
-    "across the end": ("r0 = *(u64 *)(r1 +20)\n exit", r"load of 8 bytes at ctx\+20", 0),
+    "behind the record": ("r1 += 24\n r0 = *(u64 *)(r1 +0)\n exit", r"load of 8 bytes at ctx\+24", 1),
+    "across the end": ("r1 += 20\n r0 = *(u64 *)(r1 +0)\n exit", r"load of 8 bytes at ctx\+20", 1),
     "read-only record": ("*(u32 *)(r1 +8) = r1\n exit", r"store of 4 bytes at ctx\+8: this memory is read-only", 0),
-    "above the stack": ("r0 = *(u64 *)(r10 +0)\n exit", r"load of 8 bytes at stack\+0", 0),
-    "below the stack": ("r0 = *(u64 *)(r10 -520)\n exit", "load of 8 bytes at stack-520", 0),
+    "above the stack": ("r2 = r10\n r0 = *(u64 *)(r2 +0)\n exit", r"load of 8 bytes at stack[+-]0", 1),
+    "below the stack": ("r2 = r10\n r0 = *(u64 *)(r2 -520)\n exit", "load of 8 bytes at stack-520", 1),
 }
+
+
+@pytest.mark.parametrize("offset", [0, -4, -520, -516])
+def test_an_access_beside_the_frame_is_refused_at_load(bench: Bench, offset: int) -> None:
+    with pytest.raises(LoadError, match="a frame is the 512 bytes below r10"):
+        load(bench, f"r0 = *(u64 *)(r10 {offset:+})\n exit")
+
+
+@pytest.mark.parametrize(
+    ("text", "reach"), [("r0 = *(u64 *)(r1 +24)", 32), ("r6 = r1\n r0 = *(u64 *)(r6 +4096)", 4104)]
+)
+def test_a_program_that_reads_beyond_the_record_is_not_attached(
+    bench: Bench, boots: TracepointHandle, text: str, reach: int
+) -> None:
+    # Linux: EACCES at attach.
+    program = load(bench, f"{text}\n exit")
+    with pytest.raises(AttachError, match=f"up to byte {reach}, but vmm:vm_boot gives it 24 bytes"):
+        program.attach(boots)
+
+
+def test_a_raw_tracepoint_program_reads_no_more_arguments_than_there_are(bench: Bench, boots: TracepointHandle) -> None:
+    # Linux: EINVAL at attach.
+    load(bench, "r0 = *(u64 *)(r1 +8)\n exit", type="raw_tracepoint").attach(boots)
+    with pytest.raises(AttachError, match="up to byte 24, but vmm:vm_boot gives it 16 bytes"):
+        load(bench, "r0 = *(u64 *)(r1 +16)\n exit", type="raw_tracepoint").attach(boots)
 
 
 @pytest.mark.parametrize("case", FAULTS)

@@ -32,7 +32,6 @@ SAMPLES: list[tuple[errors.AxebpfError, tuple[type[BaseException], ...], str]] =
         (errors.MapError, OSError, KeyError),
         "M: no key 1 (ENOENT)",
     ),
-    (errors.NotInitialized(), (errors.TracepointError,), "tracepoints are not initialized: call axebpf.init() first"),
     (errors.NotFound("no tracepoint a:b"), (errors.TracepointError, KeyError), "no tracepoint a:b"),
     (errors.InvalidName("a"), (errors.TracepointError, ValueError), "a"),
     (errors.DeclarationError("a"), (errors.TracepointError, TypeError), "a"),

@@ -225,6 +225,10 @@ class Tracepoint:
 class Link:
     """An attached program."""
 
+    @property
+    def attached(self) -> bool:
+        """Whether it still is."""
+
     def detach(self) -> None:
         """Detaches it. Raises AttachError when that is done already."""
 
@@ -280,6 +284,9 @@ class Program:
 
     def profile(self) -> list[tuple[int, int]]:
         """Slot and number of executions of each instruction."""
+
+    def reset_profile(self) -> None:
+        """Forgets those counts."""
 
     def unload(self, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached and not `force`."""

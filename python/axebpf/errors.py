@@ -31,7 +31,6 @@ __all__ = [
     "LoadError",
     "MapError",
     "NotFound",
-    "NotInitialized",
     "ProgramFault",
     "SourceLine",
     "TracepointError",
@@ -194,17 +193,6 @@ class KeyNotFound(MapError, KeyError):
 
 class TracepointError(AxebpfError):
     """Base of what can go wrong with tracepoints: names, declarations, values of fields."""
-
-
-class NotInitialized(TracepointError):
-    """A module-level function of the default bench was used before `axebpf.init()`.
-
-    >>> print(NotInitialized())
-    tracepoints are not initialized: call axebpf.init() first
-    """
-
-    def __init__(self, message: str = "tracepoints are not initialized: call axebpf.init() first") -> None:
-        super().__init__(message)
 
 
 class NotFound(TracepointError, KeyError):

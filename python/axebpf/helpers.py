@@ -51,7 +51,10 @@ def parse_prototype(prototype: str) -> tuple[str, list[Parameter]]:
             size = f"{argument['name']}__sz"
             if size not in names:
                 raise HelperError(f"the pointer {argument['name']} needs its size as a parameter {size}", helper=name)
-            parameters.append(({"size": names.index(size), "writable": not argument["const"]}, False))
+            width = " ".join(arguments[names.index(size)]["type"].split())
+            bits = _BITS.get(width, (64, False))[0]
+            area = {"size": names.index(size), "size_bits": bits, "writable": not argument["const"]}
+            parameters.append((area, False))
             continue
         kind = " ".join(argument["type"].split())
         if kind not in _BITS:

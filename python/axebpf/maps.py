@@ -46,15 +46,21 @@ class PerCpu(tuple[Any, ...]):
         return sum(self)
 
 
+def _codec(layout: Layout | None, size: int) -> Codec:
+    """The codec of a type; bytes where there is none, or where it contradicts the map's sizes."""
+    codec = codec_of(layout) if layout is not None else None
+    return codec if codec is not None and codec.size == size else codec_of(("bytes", size))
+
+
 class Map:
     """A map of a bench: its kind and sizes, and the raw operations of bpf(2)."""
 
     def __init__(self, native: _native.Map, key: Layout | None, value: Layout | None, cpus: int) -> None:
         self._native = native
         self._cpus = cpus
-        self.key_type: Codec = codec_of(key or ("bytes", native.key_size))
+        self.key_type: Codec = _codec(key, native.key_size)
         """How keys are typed."""
-        self.value_type: Codec = codec_of(value or ("bytes", native.value_size))
+        self.value_type: Codec = _codec(value, native.value_size)
         """How values are typed."""
 
     @property
@@ -180,6 +186,17 @@ class _Keyed(Map, MutableMapping[Any, Any]):
             raise KeyNotFound(2, f"no entry with the key {key!r}", map=self.name)
         return self._decode_value(data)
 
+    def __contains__(self, key: object) -> bool:
+        """Whether there is an entry; False for what cannot be a key."""
+        try:
+            return self.lookup(self._encoded("key", self.key_type, key)) is not None
+        except MapError:
+            return False
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of a key, or the default; also for what cannot be a key."""
+        return default if key not in self else self[key]  # noqa: SIM401 (this is get)
+
     def __setitem__(self, key: Any, value: Any) -> None:
         """Creates or replaces an entry; of a per-CPU map, with one value a CPU."""
         super().update(self._encoded("key", self.key_type, key), self._encode_value(value))
@@ -207,9 +224,11 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         """Values, as they are when the walk begins."""
         return [self._decode_value(value) for _, value in self._entries()]
 
-    def pop(self, key: Any = None, *default: Any) -> Any:
+    def pop(self, *key_and_default: Any) -> Any:
         """As of any mapping: removes a key and gives its value."""
-        return MutableMapping.pop(self, key, *default)
+        if not key_and_default:
+            raise TypeError("pop() takes a key; popitem() removes any entry")
+        return MutableMapping.pop(self, *key_and_default)
 
     def update(self, *args: Any, **entries: Any) -> None:
         """As of any mapping, `update({(1, 0): 5})`; or `update(key, value, flags)` as of `Map`, with bytes."""
@@ -340,6 +359,14 @@ class MapTable(Mapping[str, Any]):
         """Adds a map."""
         self._maps.setdefault(table_map.name, []).append(table_map)
 
+    def remove(self, table_map: Map) -> None:
+        """Takes a map out, if it is there."""
+        rest = [other for other in self._maps.get(table_map.name, []) if other is not table_map]
+        if rest:
+            self._maps[table_map.name] = rest
+        else:
+            self._maps.pop(table_map.name, None)
+
     def __getitem__(self, name: str) -> Any:
         """The map of a name. Raises NotFound, which names the nearest one."""
         found = self._maps.get(name, [])
@@ -347,7 +374,7 @@ class MapTable(Mapping[str, Any]):
             return found[0]
         if found:
             raise NotFound(
-                f"{len(found)} objects of {self._where} have a map {name}; ask the object: progs.maps[{name!r}]"
+                f"{self._where} has {len(found)} maps {name}: ask the object, progs.maps[{name!r}], or unload() one"
             )
         raise NotFound(f"{self._where} has no map {name}{did_you_mean(name, self._maps)}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from axebpf.errors import NotFound, did_you_mean
 from axebpf.tracepoint import FieldType, Layout, parse_type
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class Trace:
 
         from axebpf.tracepoint import numpy_dtype
 
+        if name not in self._layouts:
+            raise NotFound(f"no tracepoint {name}{did_you_mean(name, self._layouts)}")
         layout = self._layouts[name]
         rows = [entry.record for entry in self.records() if isinstance(entry, Event) and entry.name == name]
         return np.frombuffer(b"".join(rows), numpy_dtype(_PythonLayout(layout)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import itertools
 import os
 import types
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
     AttachError,
+    AxebpfError,
     ClockError,
     HelperError,
     HypervisorError,
@@ -65,6 +67,20 @@ class RunResult(NamedTuple):
     """Time of the last event."""
 
 
+U64 = (1 << 64) - 1
+"""The greatest time."""
+
+MAX_CPUS = 8192
+"""The most CPUs: Linux's largest `NR_CPUS`."""
+
+
+def within(error: type[AxebpfError], what: str, value: int, low: int, high: int) -> int:
+    """The number, if it is one in range. Raises the error, which names what it is of."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value.__index__() <= high:
+        raise error(f"{what} is {value!r}; it takes {low} to {high}")
+    return value.__index__()
+
+
 class Clock:
     """The clock of a bench."""
 
@@ -78,11 +94,11 @@ class Clock:
 
     def set(self, ns: int) -> None:
         """Sets the clock, backwards too. Raises ClockError for `clock="real"`."""
-        self._native.set_time(ns)
+        self._native.set_time(within(ClockError, "the time", ns, 0, U64))
 
     def advance(self, ns: int) -> None:
         """Moves the clock on. Raises ClockError for `clock="real"`."""
-        self._native.advance(ns)
+        self._native.advance(within(ClockError, "the step", ns, 0, U64))
 
     def __repr__(self) -> str:
         return "<Clock of a closed bench>" if self._native.closed else f"<Clock at {self.now} ns>"
@@ -115,8 +131,12 @@ class Bench:
     ) -> None:
         if engine not in ("auto", "interpreter"):
             raise LoadError(f"no engine {engine!r}; engines are auto and interpreter")
-        if isinstance(clock, int) and not 0 <= clock < 1 << 64:
-            raise ClockError(f"clock is {clock}; an event advances it by 0 to {(1 << 64) - 1} ns")
+        if not isinstance(clock, str):
+            within(ClockError, "clock", clock, 0, U64)
+        within(ClockError, "cpus", cpus, 1, MAX_CPUS)
+        within(LoadError, "seed", seed, 0, U64)
+        within(LoadError, "trace_entries", trace_entries, 0, (1 << 32) - 1)
+        within(LoadError, "budget", budget, 1, (1 << 62) - 1)
         self._native = _native.Bench(
             cpus=cpus, clock=clock, seed=seed, statistics=statistics, trace_entries=trace_entries, budget=budget
         )
@@ -186,8 +206,8 @@ class Bench:
 
     @property
     def programs(self) -> Mapping[str, Program]:
-        """All programs by name; of programs that share one, the last."""
-        return types.MappingProxyType({program.name: program for program in self._programs})
+        """All programs that are loaded, by name; of programs that share one, the last."""
+        return types.MappingProxyType({program.name: program for program in self._programs if program.loaded})
 
     def load(
         self,
@@ -238,7 +258,7 @@ class Bench:
             self.maps.add(wrapped)
         loaded = [Program(self, program) for program in programs]
         self._programs.extend(loaded)
-        return LoadedObject(native, loaded, table)
+        return LoadedObject(native, loaded, table, self.maps)
 
     def load_bytes(
         self,
@@ -252,8 +272,11 @@ class Bench:
         """Loads raw instructions, 8 bytes each. `maps` gives the map for each descriptor that `lddw` names.
 
         `type` is a `SEC` prefix: `tracepoint`, `raw_tracepoint`, `kprobe`, `syscall`, `xdp`, `socket`, `axvisor`,
-        `mem`. Raises LoadError.
+        `mem`. Only the first two and `axvisor` attach to tracepoints; `xdp` and `socket` programs get the bytes that
+        `run` is given, there is no packet behind them. Raises LoadError.
         """
+        if not isinstance(code, (bytes, bytearray, memoryview)):
+            raise LoadError(f"code is {code.__class__.__name__}; expected bytes, as axebpf.assemble(text) gives")
         given = [(fd, table_map._native) for fd, table_map in (maps or {}).items()]
         program = Program(self, self._native.load_bytes(name, bytes(code), type, license, given))
         self._programs.append(program)
@@ -268,12 +291,14 @@ class Bench:
         flags: int = 0,
         *,
         extra: int = 0,
-        name: str = "map",
+        name: str = "",
     ) -> Any:
         """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
 
-        Raises MapError as Linux does.
+        Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does, with ENOMEM above 16 GiB.
+        `BPF_F_WRONLY_PROG` is kept and not enforced yet: a program may read such a map, which Linux refuses.
         """
+        name = name or next(free for n in itertools.count() if (free := f"map{n}") not in self.maps)
         sizes = {"key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags}
         for what, number in sizes.items():
             if not 0 <= number < 1 << 32:
@@ -293,7 +318,8 @@ class Bench:
 
         Numbers arrive as integers; a pointer `p` with a size `p__sz` behind it as a `bytearray` (of a `const` one
         `bytes`), whose contents go back to the program. The result is an integer or None. Ids begin at 0x10000. An
-        exception stops the run and comes out of `fire`. Raises HelperError for a prototype that cannot be read.
+        exception stops the run and comes out of `fire`. A program calls it by its id, in assembler `call f#65536`.
+        Raises HelperError for a prototype that cannot be read.
         """
         name, parameters = parse_prototype(prototype)
         if not CUSTOM_HELPERS <= id < 1 << 31:
@@ -347,7 +373,8 @@ class Bench:
     def _program_deltas(self, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:
         out: dict[str, ProgramStats] = {}
         for program in self._programs:
-            old, new = before[program.id], program.stats
+            # A callback may have loaded a program meanwhile.
+            old, new = before.get(program.id, ProgramStats(0, 0, 0, 0)), program.stats
             delta = ProgramStats(
                 new.runs - old.runs,
                 new.misses - old.misses,
@@ -365,12 +392,15 @@ class Bench:
 
     @cpu.setter
     def cpu(self, cpu: int) -> None:
-        self._native.set_cpu(cpu)
+        self._native.set_cpu(within(ClockError, "the CPU", cpu, 0, self.cpus - 1))
 
     # Life
 
     def close(self) -> None:
-        """Ends the bench: whatever is done with it or its parts from now on raises BenchClosed."""
+        """Ends the bench: whatever is done with it or its parts from now on raises BenchClosed.
+
+        It lets go of callbacks and helpers. A bench that is never closed and whose callback refers to it is not freed.
+        """
         self._native.close()
 
     @property

@@ -64,8 +64,9 @@ class Globals(Mapping[str, Any]):
 class LoadedObject(Mapping[str, Program]):
     """What `Bench.load` made of an object: programs by name, `maps`, `globals`."""
 
-    def __init__(self, native: _native.Object, programs: list[Program], maps: MapTable) -> None:
+    def __init__(self, native: _native.Object, programs: list[Program], maps: MapTable, bench_maps: MapTable) -> None:
         self._native = native
+        self._bench_maps = bench_maps
         self._programs = {program.name: program for program in programs}
         self.maps = maps
         """The object's maps by name, data sections among them."""
@@ -91,6 +92,17 @@ class LoadedObject(Mapping[str, Program]):
     def attach(self) -> list[Link]:
         """Attaches every program whose section names a tracepoint."""
         return [program.attach() for program in self._programs.values() if program.target is not None]
+
+    def unload(self, *, force: bool = False) -> None:
+        """Takes its programs out of the bench, and its maps out of `bench.maps`; `progs.maps` keeps them.
+
+        Raises AttachError while a program is attached; `force=True` detaches it.
+        """
+        for program in self._programs.values():
+            if program.loaded:
+                program.unload(force=force)
+        for loaded_map in self.maps.values():
+            self._bench_maps.remove(loaded_map)
 
     def __repr__(self) -> str:
         return f"<LoadedObject {self._native.file}: {', '.join(self._programs)}>"

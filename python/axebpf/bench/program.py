@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from axebpf.errors import AttachError
+from axebpf.errors import AttachError, BenchClosed, ProgramFault
 
 if TYPE_CHECKING:
     from axebpf import _native
@@ -62,13 +62,18 @@ class Link:
         """The program."""
         self.tracepoint = tracepoint
         """Where it is attached."""
-        self.attached = True
-        """Whether it still is."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether it still is; unloading a program with `force` detaches it too."""
+        try:
+            return self._native.attached
+        except BenchClosed:
+            return False
 
     def detach(self) -> None:
         """Detaches the program from the next event on. Raises AttachError when that is done already."""
         self._native.detach()
-        self.attached = False
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +93,8 @@ class Program:
     def __init__(self, bench: Bench, native: _native.Program) -> None:
         self._bench = bench
         self._native = native
+        self.loaded = True
+        """Whether it is still in its bench."""
 
     @property
     def name(self) -> str:
@@ -161,7 +168,9 @@ class Program:
 
         A run that a fault stops gives the steps up to there; the last one is the faulting instruction.
         """
-        _, steps = self._native.steps(bytes(ctx), limit, None, cpu, (0, 0, 0))
+        (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu, (0, 0, 0))
+        if fault is not None and not isinstance(fault, ProgramFault):
+            raise fault  # of a helper written in Python
         lines = self._native.lines
         return [Step(insn, depth, registers, _source(lines, insn)) for insn, depth, registers in steps]
 
@@ -177,6 +186,10 @@ class Program:
         lines = self._native.lines
         return [(insn, count, _source(lines, insn)) for insn, count in self._native.profile()]
 
+    def reset_profile(self) -> None:
+        """Forgets how often each instruction was executed."""
+        self._native.reset_profile()
+
     def disassemble(self) -> str:
         """The instructions in the kernel's notation."""
         return self._native.text()
@@ -184,6 +197,7 @@ class Program:
     def unload(self, *, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached; `force=True` detaches it."""
         self._native.unload(force)
+        self.loaded = False
         self._bench._programs.remove(self)
 
     def __repr__(self) -> str:

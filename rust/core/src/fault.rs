@@ -1,5 +1,37 @@
 //! What can stop a running program.
 
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// An error of code outside the core, carried through it as it is.
+#[derive(Clone, Debug)]
+pub struct Foreign(pub Arc<dyn Error + Send + Sync>);
+
+impl Foreign {
+    /// The error, if it is of this type.
+    #[must_use]
+    pub fn downcast<E: Error + 'static>(&self) -> Option<&E> {
+        let error: &(dyn Error + 'static) = &*self.0;
+        error.downcast_ref()
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Equal if it is the very same error.
+impl PartialEq for Foreign {
+    fn eq(&self, other: &Foreign) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Foreign {}
+
 /// Why a run ended before the program's own `exit`.
 ///
 /// An engine adds the instruction and, where the object has line information, the source line.
@@ -51,13 +83,7 @@ pub enum Fault {
         /// Why it cannot be called, or what is wrong with the arguments.
         what: String,
     },
-    /// The user interrupted the run.
-    #[error("interrupted")]
-    Interrupted,
-    /// A helper or callback written by the user failed; the binding keeps its error.
-    #[error("{what}")]
-    Foreign {
-        /// Text of the error.
-        what: String,
-    },
+    /// A helper or callback written by the user failed.
+    #[error("{0}")]
+    Foreign(Foreign),
 }

@@ -270,12 +270,13 @@ impl Cached {
     }
 }
 
+/// How far behind the context or around the stack an address is still named by it.
+const NEAR: u64 = 1 << 16;
+
 /// Bytes of one stack frame (Linux: 512).
 pub const FRAME: u64 = 512;
 /// Frames of one run (Linux: 8).
 pub const FRAMES: usize = 8;
-/// How far beside the stack or the context an address is still named by them.
-const NEAR: u64 = 4096;
 
 /// What one run may touch, with the check of every access.
 pub struct Memory<'r> {
@@ -287,18 +288,22 @@ pub struct Memory<'r> {
     /// What the program takes for the context's first byte; the window may begin behind it.
     context_start: u64,
     extra: Vec<Window>,
+    /// Ring-buffer records that the run has reserved and not yet given up.
+    reserved: Vec<u64>,
     regions: &'r dyn Region,
 }
 
 impl<'r> Memory<'r> {
     /// The memory of a run: its stack block, its context, and everything that `regions` owns.
     ///
-    /// `context` is what may be accessed of the context; `context_start` is the address that the program is given
-    /// for it (of a record, the first 8 bytes are not for programs). Only the first frame of `stack` is live until [`Memory::set_frames`] says otherwise.
+    /// `context` is what may be accessed of the context; `context_start` is the address that the program is given for
+    /// it (of a record, the first 8 bytes are not for programs; 0 where there is no context). Only the first frame of
+    /// `stack` is live until [`Memory::set_frames`] says otherwise.
     ///
     /// # Safety
-    /// `stack` (of `FRAMES * FRAME` bytes) and `context` must be valid memory for the whole of `'r`, writable
-    /// where they say so, and nobody may hold Rust references into them while the run lasts.
+    /// `stack` (of `FRAMES * FRAME` bytes), `context`, and what lies from `context_start` to it, must be valid memory
+    /// for the whole of `'r`, writable where they say so. While the run lasts, nobody may hold a Rust reference into what
+    /// is writable, nor a mutable one into the rest.
     #[inline(always)] // so that it is made where it stays
     #[must_use]
     pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
@@ -310,6 +315,7 @@ impl<'r> Memory<'r> {
             context_writable: context.writable,
             context_start,
             extra: Vec::new(),
+            reserved: Vec::new(),
             regions,
         }
     }
@@ -320,6 +326,24 @@ impl<'r> Memory<'r> {
     /// As for the context in [`Memory::new`].
     pub unsafe fn allow(&mut self, window: Window) {
         self.extra.push(window);
+    }
+
+    /// Notes that the run has reserved a ring-buffer record.
+    pub fn reserved(&mut self, record: u64) {
+        self.reserved.push(record);
+    }
+
+    /// Notes that it has given the record up.
+    pub fn released(&mut self, record: u64) {
+        self.reserved.retain(|reserved| *reserved != record);
+        self.forget(record);
+    }
+
+    /// Records that are still reserved.
+    #[inline]
+    #[must_use]
+    pub fn outstanding(&self) -> &[u64] {
+        &self.reserved
     }
 
     /// Takes back what [`Memory::allow`] made accessible.
@@ -360,9 +384,11 @@ impl<'r> Memory<'r> {
         assert!((1..=FRAMES).contains(&depth) && u64::from(bytes) <= FRAME);
         self.set_frames(depth);
         let end = self.stack.start + FRAME * depth as u64;
-        for word in 1..=(bytes as usize).div_ceil(8) {
+        let words = (bytes as usize).div_ceil(8);
+        let start = (end as *mut u64).wrapping_sub(words);
+        for word in 0..words {
             // SAFETY: inside a frame of the stack block, which `new` was promised to be valid and unreferenced.
-            unsafe { (end as *mut u64).sub(word).write_unaligned(pattern) };
+            unsafe { start.add(word).write_unaligned(pattern) };
         }
         end
     }
@@ -424,6 +450,31 @@ impl<'r> Memory<'r> {
         Ok(unsafe { BytesMut::from_raw(address as *mut u8, len) })
     }
 
+    /// How many of `most` bytes from `address` on a probe may read: as [`Memory::readable`], and the part of the context
+    /// that is hidden from loads (the common header of a record).
+    #[must_use]
+    pub fn probeable(&self, address: u64, most: usize) -> usize {
+        let hidden = self.context.start.wrapping_sub(self.context_start);
+        let offset = address.wrapping_sub(self.context_start);
+        if self.context_start != 0 && offset < hidden {
+            let rest = hidden + self.context.limit[0] - offset;
+            return usize::try_from(rest).unwrap_or(most).min(most);
+        }
+        self.readable(address, most)
+    }
+
+    /// Bytes that [`Memory::probeable`] has found.
+    ///
+    /// # Errors
+    /// [`Fault::Memory`] where not all of them may be read.
+    pub fn probe(&mut self, address: u64, len: usize) -> Result<Bytes<'r>, Box<Fault>> {
+        if self.probeable(address, len) < len {
+            return Err(self.fault(address, len as u64, false, "no live memory there"));
+        }
+        // SAFETY: memory of one window, or of the context with its hidden head, all of which live for the whole of 'r.
+        Ok(unsafe { Bytes::from_raw(address as *const u8, len) })
+    }
+
     /// How many of `most` bytes from `address` on may be read: for strings whose end is not known.
     #[must_use]
     pub fn readable(&self, address: u64, most: usize) -> usize {
@@ -433,44 +484,42 @@ impl<'r> Memory<'r> {
         })
     }
 
-    /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`; the number itself where nothing is near.
+    /// A stable name for an address: `stack-16`, `ctx+8`, `EXITS[3]+8`, or the number itself.
     #[must_use]
     pub fn describe(&self, address: u64) -> String {
-        let used = self.stack.limit[0];
+        let below = |frame: u64| self.stack.start + (frame + 1) * FRAME - address;
         let frame = address.wrapping_sub(self.stack.start) / FRAME;
-        if address.wrapping_sub(self.stack.start) < used {
-            let below = self.stack.start + (frame + 1) * FRAME - address;
-            return if frame == 0 { format!("stack-{below}") } else { format!("stack[frame {frame}]-{below}") };
+        let live = self.stack.limit[0] / FRAME;
+        if frame < live {
+            return if frame == 0 {
+                format!("stack-{}", below(0))
+            } else {
+                format!("stack[frame {frame}]-{}", below(frame))
+            };
         }
         let offset = address.wrapping_sub(self.context_start);
-        let end = self.context.start.wrapping_add(self.context.limit[0]);
-        if self.context_start != 0 && offset <= end.wrapping_sub(self.context_start) {
+        let end = self.context.start.wrapping_add(self.context.limit[0]).wrapping_sub(self.context_start);
+        if self.context_start != 0 && offset <= end {
             return format!("ctx+{offset}");
         }
         if let Some(name) = self.regions.describe(address) {
             return name;
         }
-        self.beside(address).unwrap_or_else(|| format!("{address:#x}"))
-    }
-
-    /// A name for an address beside the live stack or behind the context, where accesses that miss them mostly go: by
-    /// the nearer of the two.
-    fn beside(&self, address: u64) -> Option<String> {
-        let used = self.stack.limit[0];
-        let below = (self.stack.start + FRAME).wrapping_sub(address);
-        let above = address.wrapping_sub(self.stack.start + used);
-        let behind = address.wrapping_sub(self.context.start.wrapping_add(self.context.limit[0]));
-        let under = below.wrapping_sub(FRAME);
-        let nearest = under.min(above).min(if self.context_start == 0 { u64::MAX } else { behind });
-        if nearest > NEAR || used == 0 {
-            return None;
+        // No memory of this run. What is just behind the context or around the stack is named by the nearest of them, so
+        // that the name is the same wherever the host has put them.
+        let top = self.stack.start + live * FRAME;
+        let (under, above) = (self.stack.start.wrapping_sub(address), address.wrapping_sub(top));
+        let behind = if self.context_start == 0 { u64::MAX } else { offset - end };
+        let nearest = behind.min(under).min(above);
+        if nearest >= NEAR {
+            format!("{address:#x}")
+        } else if nearest == under {
+            format!("stack-{}", top - address)
+        } else if nearest == above {
+            format!("stack+{above}")
+        } else {
+            format!("ctx+{offset}")
         }
-        Some(match (nearest, used / FRAME - 1) {
-            (distance, _) if distance == under => format!("stack-{below}"),
-            (distance, 0) if distance == above => format!("stack+{above}"),
-            (distance, frame) if distance == above => format!("stack[frame {frame}]+{above}"),
-            _ => format!("ctx+{}", address.wrapping_sub(self.context_start)),
-        })
     }
 
     #[inline]

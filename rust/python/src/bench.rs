@@ -1,13 +1,12 @@
 //! `Bench`, `Tracepoint` and `Link`: the bench behind its lock.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use axebpf_core::bench::{self, BenchError, CustomHelpers, LoadOptions, Options};
 use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
-use axebpf_core::fault::Fault;
+use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::map::{MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
@@ -44,10 +43,31 @@ impl Shared {
         }
     }
 
-    /// Uses the bench without the GIL.
-    fn detached<T: Send>(&self, py: Python<'_>, use_it: impl FnOnce(&bench::Bench) -> T + Send) -> PyResult<T> {
+    /// Fires a batch without the GIL.
+    fn detached(
+        &self,
+        py: Python<'_>,
+        fire: impl FnOnce(&bench::Bench) -> Result<bench::Fired, BenchError> + Send,
+    ) -> PyResult<usize> {
         self.check_open(py)?;
-        Ok(py.detach(|| use_it(&self.lock.lock())))
+        let fired = py.detach(|| {
+            let bench = self.lock.lock();
+            // It may have been closed while this waited.
+            if self.closed.load(Relaxed) { Err(BenchError::Closed) } else { fire(&bench) }
+        });
+        let fired = fired.map_err(Error)?;
+        match fired.error {
+            None => Ok(fired.events),
+            Some(error) => Err(Error(error).into()),
+        }
+    }
+
+    /// Lets Ctrl-C, and whoever closes the bench, end a batch.
+    fn pause(&self) -> Result<(), BenchError> {
+        if self.closed.load(Relaxed) {
+            return Err(BenchError::Closed);
+        }
+        Python::attach(|py| py.check_signals()).map_err(foreign)
     }
 
     fn check_open(&self, py: Python<'_>) -> PyResult<()> {
@@ -59,33 +79,13 @@ impl Shared {
     }
 }
 
-thread_local! {
-    /// The exception that a callback of the user's has raised, on its way through the core, which carries no objects.
-    static FOREIGN: RefCell<Option<PyErr>> = const { RefCell::new(None) };
-}
-
-/// Keeps an exception while the core returns.
-fn keep_foreign(error: PyErr) -> String {
-    let text = error.to_string();
-    FOREIGN.with(|foreign| {
-        // The first one is the cause.
-        foreign.borrow_mut().get_or_insert(error);
-    });
-    text
-}
-
-/// The exception that [`keep_foreign`] kept.
-pub(crate) fn take_foreign(_py: Python<'_>) -> Option<PyErr> {
-    FOREIGN.with(|foreign| foreign.borrow_mut().take())
+/// An exception on its way through the core.
+fn carried(error: PyErr) -> Foreign {
+    Foreign(Arc::new(error))
 }
 
 fn foreign(error: PyErr) -> BenchError {
-    BenchError::Foreign { what: keep_foreign(error) }
-}
-
-/// Lets Ctrl-C end a batch.
-fn check_signals() -> Result<(), BenchError> {
-    Python::attach(|py| py.check_signals()).map_err(foreign)
+    BenchError::Foreign(carried(error))
 }
 
 struct PythonHelpers {
@@ -93,6 +93,10 @@ struct PythonHelpers {
 }
 
 impl CustomHelpers for PythonHelpers {
+    fn has(&self, id: u32) -> bool {
+        Python::attach(|py| self.functions.bind(py).contains(id).unwrap_or(false))
+    }
+
     fn call(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>> {
         Python::attach(|py| {
             let Some(function) = self.functions.bind(py).get_item(id).map_err(foreign_fault)? else {
@@ -104,7 +108,7 @@ impl CustomHelpers for PythonHelpers {
 }
 
 fn foreign_fault(error: PyErr) -> Box<Fault> {
-    Box::new(Fault::Foreign { what: keep_foreign(error) })
+    Box::new(Fault::Foreign(carried(error)))
 }
 
 /// See the stub.
@@ -153,8 +157,15 @@ impl Bench {
         })
     }
 
-    fn close(&self) {
-        self.shared.closed.store(true, Relaxed);
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.closed() {
+            // A batch on its way ends at its next pause; what it calls is let go of here.
+            let helpers = self.helpers.bind(py);
+            self.shared.closed.store(true, Relaxed);
+            py.detach(|| self.shared.lock.lock().forget_listeners());
+            helpers.clear();
+        }
+        Ok(())
     }
 
     #[getter]
@@ -258,6 +269,10 @@ impl Bench {
         license: String,
         maps: Vec<(i32, PyRef<'_, Map>)>,
     ) -> PyResult<Program> {
+        if let Some((fd, _)) = maps.iter().find(|(_, map)| !map.belongs_to(&self.shared)) {
+            let message = format!("the map given for descriptor {fd} belongs to another bench");
+            return Err(exception(py, "LoadError", (message,), &[]));
+        }
         let bench = self.shared.enter(py)?;
         let maps: Vec<(i32, usize)> = maps.iter().map(|(fd, map)| (*fd, map.index())).collect();
         let index = bench.load_bytes(&name, code, program_type, &license, &maps).map_err(Error::from)?;
@@ -274,19 +289,21 @@ impl Bench {
         cpus: &Bound<'_, PyAny>,
         columns: Vec<Bound<'_, PyList>>,
     ) -> PyResult<usize> {
+        if tracepoints.iter().any(|tracepoint| !Arc::ptr_eq(&tracepoint.shared, &self.shared)) {
+            return Err(exception(py, "NotFound", ("a tracepoint of another bench",), &[]));
+        }
         let order = Numbers::<u16>::copy(order, "order")?;
         let times = Numbers::<u64>::copy(times, "time_ns")?;
         let cpus = Numbers::<u32>::copy(cpus, "cpu")?;
         let columns = columns.iter().map(Columns::copy).collect::<PyResult<Vec<_>>>()?;
         let slots: Vec<Slot> = tracepoints.iter().map(|tracepoint| tracepoint.slot).collect();
-        let fired = self.shared.detached(py, |bench| {
+        self.shared.detached(py, |bench| {
             let mut batches = Vec::with_capacity(slots.len());
             for (slot, columns) in slots.iter().zip(&columns) {
                 batches.push((bench.tracepoint(*slot)?, columns.as_core()));
             }
-            bench.fire_mixed(&batches, &order.0, &times.0, &cpus.0, &mut check_signals)
-        })?;
-        finish(fired)
+            bench.fire_mixed(&batches, &order.0, &times.0, &cpus.0, &mut || self.shared.pause())
+        })
     }
 
     /// See `trace.rs`.
@@ -311,14 +328,6 @@ impl Bench {
     fn reset_statistics(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.enter(py)?.reset_statistics();
         Ok(())
-    }
-}
-
-fn finish(fired: Result<bench::Fired, BenchError>) -> PyResult<usize> {
-    let fired = fired.map_err(Error)?;
-    match fired.error {
-        None => Ok(fired.events),
-        Some(error) => Err(Error(error).into()),
     }
 }
 
@@ -372,17 +381,16 @@ impl Tracepoint {
         let times = times.map(|times| Numbers::<u64>::copy(times, "time_ns")).transpose()?;
         let cpus = cpus.map(|cpus| Numbers::<u32>::copy(cpus, "cpu")).transpose()?;
         let slot = self.slot;
-        let fired = self.shared.detached(py, |bench| {
+        self.shared.detached(py, |bench| {
             let tracepoint = bench.tracepoint(slot)?;
             bench.fire_rows(
                 tracepoint,
                 &columns.as_core(),
                 times.as_ref().map(|times| &*times.0),
                 cpus.as_ref().map(|cpus| &*cpus.0),
-                &mut check_signals,
+                &mut || self.shared.pause(),
             )
-        })?;
-        finish(fired)
+        })
     }
 
     #[getter]
@@ -431,6 +439,10 @@ impl Tracepoint {
 
     #[pyo3(signature = (program, cookie=0))]
     fn attach(&self, py: Python<'_>, program: &Program, cookie: u64) -> PyResult<Link> {
+        if !program.belongs_to(&self.shared) {
+            let message = format!("{} belongs to another bench", program.name());
+            return Err(exception(py, "AttachError", (message,), &[]));
+        }
         let bench = self.shared.enter(py)?;
         let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
         let id = bench.attach(tracepoint, program.index, cookie).map_err(Error::from)?;
@@ -438,13 +450,13 @@ impl Tracepoint {
     }
 
     /// Calls `function(record, time_ns, cpu)` at each event; returns the number of the listener.
-    fn listen(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<usize> {
+    fn listen(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<u64> {
         let bench = self.shared.enter(py)?;
         let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
-        Ok(bench.listen(tracepoint, Box::new(Callback { function })))
+        Ok(bench.listen(tracepoint, Arc::new(Callback { function })))
     }
 
-    fn stop_listening(&self, py: Python<'_>, listener: usize) -> PyResult<bool> {
+    fn stop_listening(&self, py: Python<'_>, listener: u64) -> PyResult<bool> {
         let bench = self.shared.enter(py)?;
         let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
         Ok(bench.stop_listening(tracepoint, listener))
@@ -473,6 +485,13 @@ pub(crate) struct Link {
 
 #[pymethods]
 impl Link {
+    /// Whether the program is still attached.
+    #[getter]
+    fn attached(&self, py: Python<'_>) -> PyResult<bool> {
+        let bench = self.shared.enter(py)?;
+        Ok(bench.is_attached(bench.tracepoint(self.slot).map_err(Error::from)?, self.id))
+    }
+
     fn detach(&self, py: Python<'_>) -> PyResult<()> {
         let bench = self.shared.enter(py)?;
         let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;

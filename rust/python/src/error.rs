@@ -5,7 +5,7 @@ use axebpf_core::clock::ClockError;
 use axebpf_core::engine::ProgramFault;
 use axebpf_core::errno::Errno;
 use axebpf_core::event::EventError;
-use axebpf_core::fault::Fault;
+use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::object::LoadError;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -99,9 +99,9 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
-        BenchError::Foreign { .. } => {
-            crate::bench::take_foreign(py).unwrap_or_else(|| PyRuntimeError::new_err(message))
-        }
+        BenchError::ContextTooShort { .. } => exception(py, "AttachError", (message,), &[]),
+        BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
+        BenchError::Foreign(error) => carried(py, error),
     }
 }
 
@@ -139,15 +139,18 @@ fn load(py: Python<'_>, error: &LoadError) -> PyErr {
     exception(py, "LoadError", (message,), &keywords)
 }
 
+/// The exception that a callback or helper has raised.
+fn carried(py: Python<'_>, error: &Foreign) -> PyErr {
+    match error.downcast::<PyErr>() {
+        Some(error) => error.clone_ref(py),
+        None => PyRuntimeError::new_err(error.to_string()),
+    }
+}
+
 /// The exception of a stopped run.
 pub(crate) fn program_fault(py: Python<'_>, fault: &ProgramFault) -> PyErr {
-    match &fault.fault {
-        Fault::Foreign { .. } | Fault::Interrupted => {
-            if let Some(error) = crate::bench::take_foreign(py) {
-                return error;
-            }
-        }
-        _ => {}
+    if let Fault::Foreign(error) = &fault.fault {
+        return carried(py, error);
     }
     let mut keywords = vec![("program", text(py, &fault.program)), ("instruction", number(py, fault.insn as u64))];
     if let Fault::Memory { address, place, .. } = &fault.fault {

@@ -101,15 +101,24 @@ pub(crate) struct Plan {
     names: Py<PyTuple>,
     positional: usize,
     places: Vec<Place>,
+    /// The names as text.
+    words: Vec<String>,
 }
 
 impl Plan {
+    /// Whether it is that of a call site; `names` is then the same tuple.
     fn fits(&self, positional: usize, names: Option<&Bound<'_, PyTuple>>) -> bool {
-        self.positional == positional && names.is_some_and(|names| self.names.as_ptr() == names.as_ptr())
+        self.positional == positional
+            && names.map_or(self.places.is_empty(), |names| self.names.as_ptr() == names.as_ptr())
     }
 
     /// Checks the names: each a field or `time_ns` or `cpu`, none twice, every field there.
-    fn new(tracepoint: &Tracepoint, positional: usize, names: &Bound<'_, PyTuple>) -> PyResult<Plan> {
+    fn new(
+        tracepoint: &Tracepoint,
+        positional: usize,
+        names: &Bound<'_, PyTuple>,
+        words: Vec<String>,
+    ) -> PyResult<Plan> {
         let py = names.py();
         let spec = &*tracepoint.spec;
         let fields = spec.fields().len();
@@ -120,9 +129,8 @@ impl Plan {
         let mut given = vec![false; fields];
         given[..positional].fill(true);
         let mut places = Vec::with_capacity(names.len());
-        for name in names.iter_borrowed() {
-            let name = name.extract::<String>()?;
-            places.push(match name.as_str() {
+        for word in &words {
+            places.push(match word.as_str() {
                 "time_ns" => Place::Time,
                 "cpu" => Place::Cpu,
                 name => {
@@ -141,7 +149,7 @@ impl Plan {
             let place = PyString::new(py, spec.name()).into_any();
             return Err(exception(py, "FieldError", (message,), &[("tracepoint", place)]));
         }
-        Ok(Plan { names: names.clone().unbind(), positional, places })
+        Ok(Plan { names: names.clone().unbind(), positional, places, words })
     }
 }
 
@@ -176,29 +184,52 @@ impl Plans {
     const MOST: usize = 64;
 
     #[inline]
-    fn get(&self, fits: impl Fn(&Plan) -> bool, make: impl FnOnce() -> PyResult<Plan>) -> PyResult<PlanRef<'_>> {
+    fn get(
+        &self,
+        tracepoint: &Tracepoint,
+        positional: usize,
+        names: Option<&Bound<'_, PyTuple>>,
+        py: Python<'_>,
+    ) -> PyResult<PlanRef<'_>> {
         // SAFETY: null, or a box of `all`, which is neither moved nor dropped before `self`.
         match unsafe { self.last.load(Ordering::Acquire).as_ref() } {
-            Some(plan) if fits(plan) => Ok(PlanRef::Kept(plan)),
-            _ => self.search(fits, make),
+            Some(plan) if plan.fits(positional, names) => Ok(PlanRef::Kept(plan)),
+            _ => self.search(tracepoint, positional, names, py),
         }
     }
 
-    fn search(&self, fits: impl Fn(&Plan) -> bool, make: impl FnOnce() -> PyResult<Plan>) -> PyResult<PlanRef<'_>> {
-        let mut all = self.all.lock();
-        let plan = match all.iter().position(|plan| fits(plan)) {
-            Some(found) => &mut *all[found],
-            None if all.len() >= Plans::MOST => return make().map(PlanRef::Own),
-            None => {
-                all.push(Box::new(make()?));
-                let last = all.len() - 1;
-                &mut *all[last]
-            }
+    #[cold]
+    fn search(
+        &self,
+        tracepoint: &Tracepoint,
+        positional: usize,
+        names: Option<&Bound<'_, PyTuple>>,
+        py: Python<'_>,
+    ) -> PyResult<PlanRef<'_>> {
+        let keep = |plan: &Plan| {
+            self.last.store(ptr::from_ref(plan).cast_mut(), Ordering::Release);
+            // SAFETY: a box of `all`, which is neither moved nor dropped before `self`, and is only read.
+            PlanRef::Kept(unsafe { &*ptr::from_ref(plan) })
         };
-        let plan: *mut Plan = plan;
-        self.last.store(plan, Ordering::Release);
-        // SAFETY: a box of `all`, which is neither moved nor dropped before `self`, and from now on only read.
-        Ok(PlanRef::Kept(unsafe { &*plan }))
+        let empty = PyTuple::empty(py);
+        let names = names.unwrap_or(&empty);
+        let words = names.extract::<Vec<String>>()?;
+        {
+            // By text, because the tuple of `fire(**row)` is a new one each time.
+            let all = self.all.lock();
+            if let Some(plan) = all.iter().find(|plan| plan.positional == positional && plan.words == words) {
+                return Ok(keep(plan));
+            }
+        }
+        // Not under the lock: this may run Python code, and another thread that waits for the lock holds the GIL.
+        let plan = Plan::new(tracepoint, positional, names, words)?;
+        let mut all = self.all.lock();
+        if all.len() >= Plans::MOST {
+            return Ok(PlanRef::Own(plan));
+        }
+        all.push(Box::new(plan));
+        let last = all.len() - 1;
+        Ok(keep(&all[last]))
     }
 }
 
@@ -227,13 +258,7 @@ unsafe fn fire_one(
     spec.begin_zeroed(0, record).map_err(Error::from)?;
 
     // Converting an argument may run Python code, which may fire again: the plan is not borrowed meanwhile.
-    let plan = tracepoint.plans.get(
-        |plan| plan.fits(positional, names),
-        || match names {
-            Some(names) => Plan::new(tracepoint, positional, names),
-            None => Plan::new(tracepoint, positional, &PyTuple::empty(py)),
-        },
-    )?;
+    let plan = tracepoint.plans.get(tracepoint, positional, names, py)?;
     let (mut time_ns, mut cpu) = (None, None);
     for (index, &value) in args.iter().enumerate() {
         let place = match index.checked_sub(positional) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map::{self, MapKind};
+use axebpf_core::map;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -36,6 +36,10 @@ impl Map {
         })
     }
 
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
     pub(crate) fn index(&self) -> usize {
         self.index
     }
@@ -63,7 +67,7 @@ impl Map {
     fn raw_value_size(&self, py: Python<'_>) -> PyResult<usize> {
         let spec = self.map.spec();
         let size = spec.value_size as usize;
-        let per_cpu = matches!(spec.kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
+        let per_cpu = spec.kind.is_per_cpu();
         Ok(if per_cpu { size.next_multiple_of(8) * self.shared.enter(py)?.options().cpus as usize } else { size })
     }
 }

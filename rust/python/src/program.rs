@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 
 use crate::bench::Shared;
-use crate::error::{Error, program_fault};
+use crate::error::{Error, exception, program_fault};
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -25,6 +25,10 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
     pub(crate) fn of(bench: &bench::Bench, shared: &Arc<Shared>, index: usize) -> PyResult<Program> {
         let found = bench.program(index).ok_or(bench::BenchError::NoProgram { index }).map_err(Error::from)?;
         Ok(Program { shared: shared.clone(), index, program: found.program().clone() })
@@ -55,7 +59,7 @@ impl Program {
     }
 
     #[getter]
-    fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.program.name
     }
 
@@ -119,6 +123,14 @@ impl Program {
     fn profile(&self, py: Python<'_>) -> PyResult<Vec<(usize, u64)>> {
         let bench = self.shared.enter(py)?;
         Ok(self.found(&bench)?.runnable().map(|runnable| runnable.counts()).unwrap_or_default())
+    }
+
+    fn reset_profile(&self, py: Python<'_>) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        if let Some(runnable) = self.found(&bench)?.runnable() {
+            runnable.reset_counts();
+        }
+        Ok(())
     }
 
     #[pyo3(signature = (force=false))]
@@ -265,11 +277,12 @@ struct Number {
     signed: bool,
 }
 
-/// `{"size": index of the argument, "writable": …}`
+/// `{"size": index of the argument, "size_bits": its width, "writable": …}`
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Area {
     size: usize,
+    size_bits: u32,
     writable: bool,
 }
 
@@ -295,9 +308,10 @@ pub(crate) fn call_helper(
                     args.push(((register << shift) >> shift).into_pyobject(py)?.into_any());
                 }
             }
-            Parameter::Memory(Area { size, writable }) => {
-                let len = usize::try_from(registers.get(size).copied().unwrap_or(0) & u64::from(u32::MAX));
-                let bytes = match memory.bytes(register, len.unwrap_or(0)) {
+            Parameter::Memory(Area { size, size_bits, writable }) => {
+                let shift = 64 - size_bits.clamp(1, 64);
+                let len = (registers.get(size).copied().unwrap_or(0) << shift) >> shift;
+                let bytes = match memory.bytes(register, usize::try_from(len).unwrap_or(usize::MAX)) {
                     Ok(bytes) => bytes.to_vec(),
                     Err(fault) => return Ok(Err(fault)),
                 };
@@ -321,6 +335,15 @@ pub(crate) fn call_helper(
     if result.is_none() {
         return Ok(Ok(0));
     }
-    let number: i128 = result.extract()?;
-    Ok(Ok(number as u64))
+    // What fits r0, signed or unsigned.
+    if let Ok(number) = result.extract::<u64>() {
+        return Ok(Ok(number));
+    }
+    match result.extract::<i64>() {
+        Ok(number) => Ok(Ok(number as u64)),
+        Err(_) => {
+            let message = format!("a helper returns None or an integer of 64 bits, not {}", result.repr()?);
+            Err(exception(py, "HelperError", (message,), &[]))
+        }
+    }
 }

@@ -1,26 +1,21 @@
 //! The path of an event: statistics, trace, programs, listeners.
 
-use std::cell::Cell;
+use std::sync::Arc;
 
 use super::host::{COMM, EventHost, Vm};
 use super::{Bench, BenchError, BenchProgram, Link, MAX_LINKS, Tracepoint};
 use crate::engine::{Input, Outcome, Runnable, Stack};
-use crate::event::{Column, HEADER_SIZE, Record, Stamp, TRACE_CONTEXT_SIZE};
+use crate::event::{Column, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
 
 /// Something outside the core that wants to see events.
-pub trait Listener: Send {
+pub trait Listener: Send + Sync {
     /// An event has happened and its programs have run.
     ///
     /// # Errors
     /// Ends the batch; the caller gets the error.
     fn event(&self, tracepoint: &Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), BenchError>;
-}
-
-pub(super) struct Attached {
-    listener: Box<dyn Listener>,
-    removed: Cell<bool>,
 }
 
 /// What became of a batch.
@@ -152,9 +147,11 @@ impl Bench {
         event: &Record<'_>,
     ) -> Result<(), Box<BenchError>> {
         let mut result = Ok(());
-        for index in 0..tracepoint.listeners.len() {
-            if let Some(attached) = tracepoint.listeners.get(index).filter(|attached| !attached.removed.get()) {
-                let heard = attached.listener.event(tracepoint, stamp, event.bytes());
+        // A copy, because they may come and go while one of them runs.
+        let listeners = tracepoint.listeners.borrow().clone();
+        for (id, listener) in listeners {
+            if tracepoint.listeners.borrow().iter().any(|(of, _)| *of == id) {
+                let heard = listener.event(tracepoint, stamp, event.bytes());
                 result = result.and(heard.map_err(Box::new));
             }
         }
@@ -177,11 +174,11 @@ impl Bench {
         let outcome = match program.program_type() {
             Some(ProgramType::RawTracepoint) => {
                 let Some(_guard) = program.begin_alone(stamp.cpu) else { return Ok(()) };
-                run_raw(runnable, stack, &host, event, budget)
+                run_raw(&*runnable, stack, &host, event, budget)
             }
             Some(ProgramType::Axvisor) => {
                 let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
-                run_axvisor(runnable, stack, &host, event, budget)
+                run_axvisor(&*runnable, stack, &host, event, budget)
             }
             _ => {
                 let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
@@ -303,18 +300,33 @@ impl Bench {
             return Err(BenchError::AttachType { program: name(), program_type });
         }
         let mut links = tracepoint.links.borrow_mut();
-        let tracepoint = || tracepoint.spec.name().to_owned();
+        let spec = tracepoint.spec.clone();
+        let tracepoint = || spec.name().to_owned();
         if links.iter().any(|link| !link.gone && link.program == program) {
             return Err(BenchError::AlreadyAttached { program: name(), tracepoint: tracepoint() });
         }
         if links.iter().filter(|link| !link.gone).count() >= MAX_LINKS {
             return Err(BenchError::TooManyPrograms { tracepoint: tracepoint(), max: MAX_LINKS });
         }
-        let id = self.next_link.get();
-        self.next_link.set(id + 1);
+        let size = match program_type {
+            Some(ProgramType::RawTracepoint) => 8 * spec.fields().len().min(RAW_ARGUMENTS),
+            Some(ProgramType::Axvisor) => TRACE_CONTEXT_SIZE,
+            _ => spec.record_size(),
+        };
+        if bench_program.reach > size as u64 {
+            let (program, tracepoint, reach, size) = (name(), tracepoint(), bench_program.reach, size as u64);
+            return Err(BenchError::ContextTooShort { program, tracepoint, reach, size });
+        }
+        let id = self.new_id();
         links.push(Link { id, program, cookie, gone: false });
         bench_program.links.set(bench_program.links.get() + 1);
         Ok(id)
+    }
+
+    /// Whether what [`Bench::attach`] attached still is.
+    #[must_use]
+    pub fn is_attached(&self, tracepoint: &Tracepoint, id: u64) -> bool {
+        tracepoint.links.borrow().iter().any(|link| link.id == id && !link.gone)
     }
 
     /// Detaches what [`Bench::attach`] attached.
@@ -336,21 +348,40 @@ impl Bench {
         Ok(())
     }
 
-    /// Lets something see the events of a tracepoint; returns its number there.
-    pub fn listen(&self, tracepoint: &Tracepoint, listener: Box<dyn Listener>) -> usize {
-        tracepoint.listeners.push(Box::new(Attached { listener, removed: Cell::new(false) }));
+    /// Lets something see the events of a tracepoint; returns its number.
+    pub fn listen(&self, tracepoint: &Tracepoint, listener: Arc<dyn Listener>) -> u64 {
+        let id = self.new_id();
+        tracepoint.listeners.borrow_mut().push((id, listener));
         tracepoint.listening.set(tracepoint.listening.get() + 1);
-        tracepoint.listeners.len() - 1
+        id
     }
 
     /// Ends what [`Bench::listen`] began; false where that is done already.
-    pub fn stop_listening(&self, tracepoint: &Tracepoint, listener: usize) -> bool {
-        let found = tracepoint.listeners.get(listener).filter(|attached| !attached.removed.get());
-        if let Some(attached) = found {
-            attached.removed.set(true);
-            tracepoint.listening.set(tracepoint.listening.get() - 1);
+    pub fn stop_listening(&self, tracepoint: &Tracepoint, listener: u64) -> bool {
+        let mut listeners = tracepoint.listeners.borrow_mut();
+        let index = listeners.iter().position(|(id, _)| *id == listener);
+        let removed = index.map(|index| listeners.remove(index));
+        tracepoint.listening.set(listeners.len());
+        // What it drops may call back.
+        drop(listeners);
+        removed.is_some()
+    }
+
+    /// Ends all listening: what a bench does that is closed.
+    pub fn forget_listeners(&self) {
+        for slot in 0..self.tracepoints.len() {
+            if let Some(tracepoint) = self.tracepoints.get(slot) {
+                tracepoint.listening.set(0);
+                let listeners = tracepoint.listeners.take();
+                drop(listeners);
+            }
         }
-        found.is_some()
+    }
+
+    fn new_id(&self) -> u64 {
+        let id = self.next_link.get();
+        self.next_link.set(id + 1);
+        id
     }
 
     /// Detaches a program from everything.
@@ -368,7 +399,13 @@ impl Bench {
 
 /// Runs a program on the arguments of a raw tracepoint.
 #[inline(never)] // keeps the array out of the frame of the others
-fn run_raw(runnable: &dyn Runnable, stack: &mut Stack, host: &EventHost<'_>, event: &Record<'_>, budget: u64) -> Outcome {
+fn run_raw(
+    runnable: &dyn Runnable,
+    stack: &mut Stack,
+    host: &EventHost<'_>,
+    event: &Record<'_>,
+    budget: u64,
+) -> Outcome {
     let arguments = Aligned(event.raw_arguments());
     let len = 8 * event.spec().fields().len().min(arguments.0.len());
     let start = arguments.0.as_ptr() as u64;

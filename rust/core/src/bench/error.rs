@@ -4,6 +4,7 @@ use crate::clock::ClockError;
 use crate::engine::{EngineError, ProgramFault};
 use crate::errno::Errno;
 use crate::event::EventError;
+use crate::fault::Foreign;
 use crate::map::MapError;
 use crate::object::{LoadError, UnknownMapKind};
 use crate::program::ProgramType;
@@ -52,11 +53,26 @@ pub enum BenchError {
     /// A map operation, or memory for something.
     #[error(transparent)]
     Errno(#[from] Errno),
-    /// Code outside the core failed; whoever called keeps its error.
-    #[error("{what}")]
-    Foreign {
-        /// Text of the error.
-        what: String,
+    /// Code outside the core failed.
+    #[error("{0}")]
+    Foreign(Foreign),
+    /// The bench was closed while a batch was on its way.
+    #[error("the bench is closed")]
+    Closed,
+    /// A program reads beyond the record of the tracepoint (Linux: EACCES), or more arguments than a raw one has.
+    #[error(
+        "{program} reads its context up to byte {reach}, but {tracepoint} gives it {size} bytes (EACCES); was it \
+         compiled against another header? axebpf header writes today's"
+    )]
+    ContextTooShort {
+        /// Program.
+        program: String,
+        /// Tracepoint.
+        tracepoint: String,
+        /// End of the last byte that it reads.
+        reach: u64,
+        /// Bytes that there are.
+        size: u64,
     },
     /// There is no tracepoint in this slot.
     #[error("this bench has no tracepoint number {slot}")]

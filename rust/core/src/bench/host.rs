@@ -14,6 +14,9 @@ pub trait CustomHelpers: Send {
     /// # Errors
     /// [`Fault::Helper`] where there is none, [`Fault::Foreign`] where it failed.
     fn call(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>>;
+
+    /// Whether there is one.
+    fn has(&self, id: u32) -> bool;
 }
 
 /// The comm that AxVisor shows for everything that happens in the hypervisor.
@@ -68,7 +71,10 @@ impl Host for EventHost<'_> {
     fn print(&self, text: &str) {
         self.bench.trace.borrow_mut().push_print(*self.stamp, text);
         if let Some(lines) = &mut *self.bench.printed.borrow_mut() {
-            lines.push(text.to_owned());
+            // A loop that prints must not fill memory; the trace has the same bound.
+            if lines.len() < self.bench.options.trace_entries {
+                lines.push(text.to_owned());
+            }
         }
     }
 

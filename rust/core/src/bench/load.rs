@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{Bench, BenchError, BenchMap, BenchProgram};
 use crate::engine::{EngineError, Interpreter};
-use crate::isa::Insn;
+use crate::helper::CUSTOM_HELPERS;
+use crate::isa::{Insn, Op, decode};
 use crate::map::{self, MapSet};
 use crate::nearest::nearest;
 use crate::object::Object;
@@ -62,7 +63,7 @@ impl Bench {
                 linked.program_type = Some(program_type(name, &object.file)?);
             }
             let maps = set(&linked.maps, &linked.name)?;
-            programs.push(engine(linked, maps, Some(load))?);
+            programs.push(self.engine(linked, maps, Some(load))?);
         }
 
         // From here on nothing can fail, so that a refused object leaves nothing behind.
@@ -140,19 +141,29 @@ impl Bench {
             lines: Vec::new(),
             license: license.to_owned(),
         };
-        Ok(self.add_program(engine(program, set, None)?))
+        Ok(self.add_program(self.engine(program, set, None)?))
+    }
+
+    fn engine(&self, program: Program, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
+        let program = Arc::new(program);
+        let runnable = Interpreter.load(program.clone(), maps).map_err(|source| refused(&program, source))?;
+        for (insn, slot) in program.insns.iter().enumerate() {
+            if let Ok((Op::CallHelper { id }, _)) = decode(&[*slot], 0)
+                && id >= CUSTOM_HELPERS
+                && !self.helpers.borrow().as_ref().is_some_and(|helpers| helpers.has(id))
+            {
+                let what =
+                    format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
+                return Err(refused(&program, EngineError::Unsupported { insn, what }));
+            }
+        }
+        Ok(BenchProgram::new(program, runnable, object))
     }
 
     fn add_program(&self, program: BenchProgram) -> usize {
         self.programs.push(Box::new(program));
         self.programs.len() - 1
     }
-}
-
-fn engine(program: Program, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
-    let program = Arc::new(program);
-    let runnable = Interpreter.load(program.clone(), maps).map_err(|source| refused(&program, source))?;
-    Ok(BenchProgram::new(program, runnable, object))
 }
 
 fn refused(program: &Program, source: EngineError) -> BenchError {

@@ -9,6 +9,7 @@ mod error;
 mod host;
 mod load;
 mod program;
+mod reach;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -73,8 +74,8 @@ pub struct Tracepoint {
     links: RefCell<Vec<Link>>,
     /// Whether some of the links are gone and wait to be removed.
     gone: Cell<bool>,
-    listeners: FrozenVec<Box<dispatch::Attached>>,
-    /// Listeners that have not been removed.
+    listeners: RefCell<Vec<(u64, Arc<dyn Listener>)>>,
+    /// How many those are.
     listening: Cell<usize>,
 }
 
@@ -211,7 +212,7 @@ impl Bench {
             statistics: RefCell::default(),
             links: RefCell::default(),
             gone: Cell::new(false),
-            listeners: FrozenVec::new(),
+            listeners: RefCell::default(),
             listening: Cell::new(0),
         })))
     }

@@ -1,9 +1,10 @@
 //! A program of a bench: what the engine made of it, its counters, its guard against recursion.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
 
 use super::host::{EventHost, Vm};
+use super::reach::context_reach;
 use super::{Bench, BenchError};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
 use crate::helper::VmContext;
@@ -26,8 +27,11 @@ pub struct Counts {
 /// A program of a bench.
 pub struct BenchProgram {
     program: Arc<Program>,
-    runnable: Box<dyn Runnable>,
+    /// Gone once it is unloaded and no run of it is going on.
+    runnable: RefCell<Option<Box<dyn Runnable>>>,
     unloaded: Cell<bool>,
+    /// How far into its context it reads.
+    pub(super) reach: u64,
     /// Number of the load that made it; none for raw instructions.
     pub object: Option<usize>,
     pub(super) links: Cell<usize>,
@@ -60,10 +64,12 @@ impl Drop for Alone<'_> {
 
 impl BenchProgram {
     pub(super) fn new(program: Arc<Program>, runnable: Box<dyn Runnable>, object: Option<usize>) -> BenchProgram {
+        let reach = context_reach(&program.insns);
         BenchProgram {
             program,
-            runnable,
+            runnable: RefCell::new(Some(runnable)),
             unloaded: Cell::new(false),
+            reach,
             object,
             links: Cell::new(0),
             runs: Cell::new(0),
@@ -105,8 +111,12 @@ impl BenchProgram {
 
     /// What the engine made of it; none once it is unloaded.
     #[must_use]
-    pub fn runnable(&self) -> Option<&dyn Runnable> {
-        (!self.unloaded.get()).then_some(&*self.runnable)
+    #[inline]
+    pub fn runnable(&self) -> Option<Ref<'_, dyn Runnable>> {
+        if self.unloaded.get() {
+            return None;
+        }
+        Ref::filter_map(self.runnable.borrow(), |runnable| runnable.as_deref()).ok()
     }
 
     /// Begins a run on a CPU, unless a program is running there. What is passed over is counted, as Linux does.
@@ -229,6 +239,10 @@ impl Bench {
         }
         self.detach_all(index);
         program.unloaded.set(true);
+        // A program that unloads itself, through a helper, is freed with the bench.
+        if let Ok(mut runnable) = program.runnable.try_borrow_mut() {
+            *runnable = None;
+        }
         Ok(())
     }
 }

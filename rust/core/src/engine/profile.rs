@@ -56,6 +56,15 @@ impl Counters {
         bump(&self.stopped, index);
     }
 
+    /// The run that was stopped at `index` had not begun it: it came there, and does not count. What came and what left
+    /// are added up in [`Counters::counts`], so that less may have entered than left.
+    pub(super) fn leave(&self, index: usize) {
+        if let (Some(entered), Some(stopped)) = (self.entered.get(index), self.stopped.get(index)) {
+            entered.store(entered.load(Relaxed).wrapping_sub(1), Relaxed);
+            stopped.store(stopped.load(Relaxed).wrapping_sub(1), Relaxed);
+        }
+    }
+
     /// Executions of each instruction, given how often each jump was taken.
     pub(super) fn counts(&self, flow: &[Flow], taken: &[u64]) -> Vec<u64> {
         let mut reached: Vec<u64> = self.entered.iter().map(|c| c.load(Relaxed)).collect();

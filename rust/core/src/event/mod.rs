@@ -17,7 +17,7 @@ pub mod text;
 pub mod tracepoint;
 
 pub use batch::{Batch, Column};
-pub use context::TRACE_CONTEXT_SIZE;
+pub use context::{RAW_ARGUMENTS, TRACE_CONTEXT_SIZE};
 pub use error::EventError;
 pub use field::{Display, FieldSpec, FieldType, Form, Role, Scalar};
 pub use histogram::Histogram;

@@ -5,11 +5,8 @@ use std::ptr::NonNull;
 use super::Run;
 use crate::errno::Errno;
 use crate::fault::Fault;
-use crate::map::{Map, MapKind, MapSpec};
+use crate::map::{BPF_F_RDONLY_PROG, Map, MapSpec};
 use crate::memory::Window;
-
-/// Creation flag: programs may not write to the map.
-const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
 /// What a helper leaves in r0: 0, or the negative errno.
 #[inline]
@@ -54,7 +51,7 @@ pub(super) fn lookup(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64,
 pub(super) fn lookup_percpu(run: &mut Run<'_>, [map, key, cpu, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, 195)?;
     let key = run.memory.bytes(key, map.spec().key_size as usize)?;
-    let per_cpu = matches!(map.spec().kind, MapKind::PercpuArray | MapKind::PercpuHash | MapKind::LruPercpuHash);
+    let per_cpu = map.spec().kind.is_per_cpu();
     let cpu = cpu as u32;
     let found = if per_cpu && cpu < run.host.cpus() { map.lookup(cpu, key) } else { None };
     Ok(value(run, map.spec(), found))

@@ -51,9 +51,9 @@ impl Space {
 /// Reads as many bytes of `chunk` as it can at once; 0 where there are none.
 fn read_some(memory: &mut Memory<'_>, host: &dyn Host, space: Space, address: u64, chunk: &mut [u8]) -> usize {
     if space != Space::User {
-        let readable = memory.readable(address, chunk.len());
+        let readable = memory.probeable(address, chunk.len());
         if readable > 0
-            && let Ok(bytes) = memory.bytes(address, readable)
+            && let Ok(bytes) = memory.probe(address, readable)
         {
             // SAFETY: `chunk` has at least `readable` bytes.
             unsafe { bytes.copy_to(chunk.as_mut_ptr()) };
@@ -72,12 +72,12 @@ fn read_some(memory: &mut Memory<'_>, host: &dyn Host, space: Space, address: u6
 /// Linux's errno where not all bytes can be read; `out` is zeroed then.
 pub(super) fn read(run: &mut Run<'_>, space: Space, address: u64, mut out: BytesMut<'_>) -> Result<(), Errno> {
     let len = out.len();
-    let live = if space == Space::User { 0 } else { run.memory.readable(address, len.max(1)) };
+    let live = if space == Space::User { 0 } else { run.memory.probeable(address, len.max(1)) };
     if len == 0 {
         return if live > 0 || space.spans(address) { Ok(()) } else { Err(space.errno(address)) };
     }
     if live == len
-        && let Ok(bytes) = run.memory.bytes(address, len)
+        && let Ok(bytes) = run.memory.probe(address, len)
     {
         // SAFETY: `out` has `len` bytes.
         unsafe { bytes.copy_to(out.as_mut_ptr()) };

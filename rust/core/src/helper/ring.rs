@@ -18,7 +18,6 @@ pub(super) fn output(run: &mut Run<'_>, [ringbuf, data, size, flags, _]: [u64; 5
     }
     let record = match map.reserve(size) {
         Ok(record) => record,
-        Err(Errno::E2BIG) => return Ok(Errno::EAGAIN.to_r0()),
         Err(errno) => return Ok(errno.to_r0()),
     };
     // SAFETY: a reserved record has `size` writable bytes (`Map::reserve`), as many as `data` has.
@@ -37,6 +36,7 @@ pub(super) fn reserve(run: &mut Run<'_>, [ringbuf, size, flags, ..]: [u64; 5]) -
     // SAFETY: a reserved record is `size` writable bytes of a map (`Map::reserve`), which the run borrows for as long
     // as its memory.
     unsafe { run.memory.expect(Window { start, len: size, writable: true }) };
+    run.memory.reserved(start);
     Ok(start)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn discard(run: &mut Run<'_>, [record, flags, ..]: [u64; 5]) -> Resul
 
 fn commit(run: &mut Run<'_>, record: u64, flags: u64, discard: bool) -> Result<u64, Box<Fault>> {
     if run.maps.0.iter().any(|map| map.commit(record, flags, discard).is_ok()) {
-        run.memory.forget(record);
+        run.memory.released(record);
         return Ok(0);
     }
     let what = if record == 0 {

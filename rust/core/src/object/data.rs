@@ -6,13 +6,11 @@ use super::elf::{Elf, Place, Section, SymbolKind, limit};
 use super::error::{LoadError, LoadReason};
 use super::maps::{MapDef, Maps};
 use crate::btf::{Btf, BtfKind, Linkage};
-use crate::map::MapKind;
+use crate::map::{BPF_F_RDONLY_PROG, MapKind};
 
 /// Most bytes that the data sections of one object may have.
 const MAX_DATA: u64 = 64 << 20;
 const MAX_VARIABLES: u64 = 65_536;
-/// `BPF_F_RDONLY_PROG`: programs may not write.
-const RDONLY_PROG: u32 = 128;
 
 /// A global variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +79,7 @@ pub(super) fn maps(
                 key_size: 4,
                 value_size: section.size as u32,
                 max_entries: 1,
-                flags: if frozen { RDONLY_PROG } else { 0 },
+                flags: if frozen { BPF_F_RDONLY_PROG } else { 0 },
                 value_type: types.get(&*section.name).copied(),
                 initial: Some(initial),
                 frozen,

@@ -1,13 +1,15 @@
 //! Instructions to ops: once, when a program is loaded.
 
 use super::Code;
-use super::handlers::{self as h, Binary, Test, Unary};
+use super::handlers as h;
 use super::machine::{Handler, Op as Ready};
+use super::select::{self, alu, jump, load, load_acquire, sign_extension, store, store_release, swap};
+use super::stack_use::stack_use;
 use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
 use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
-use crate::isa::{AluOp, AtomicOp, Imm64, JumpOp, Op, Reg, Size, Source, SwapOrder, Width, decode as decode_op};
-use crate::map::MapSet;
+use crate::isa::{AtomicOp, Imm64, Op, Reg, Source, Width, decode as decode_op};
+use crate::map::{MapKind, MapSet};
 use crate::memory::{Bytes, FRAME};
 use crate::program::Program;
 
@@ -65,6 +67,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
     let mut decoder = Decoder { program, maps, helpers: Vec::new() };
     let mut ops = Vec::with_capacity(instructions.len() + 1);
     let mut flow = Vec::with_capacity(instructions.len());
+    let mut functions = Vec::new();
     for (index, op) in instructions.iter().enumerate() {
         let insn = slots[index];
         let target = op.target().map(|offset| target(insn, offset, op, &index_of)).transpose()?;
@@ -74,6 +77,9 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
                 insn,
                 what: "a jump over more than 67 million instructions".to_owned(),
             })?;
+        }
+        if let (Op::LoadImm64 { .. }, Some(to)) = (op, target) {
+            functions.push(to);
         }
         flow.push(match (op, target) {
             (Op::Jump { .. } | Op::MayGoto { .. }, Some(to)) => Flow::Branch(to),
@@ -85,7 +91,8 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
         ops.push(ready(draft));
     }
     ops.push(ready(Draft::new(h::off_the_end, Reg::R0, Reg::R0, 0, 0)));
-    fuse(&instructions, &mut ops);
+    join(&instructions, &mut ops);
+    let stack_use = stack_use(&instructions, &flow, &functions);
     let counters = Counters::new(slots.len());
     Ok(Code {
         ops,
@@ -93,7 +100,7 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
         index_of,
         helpers: decoder.helpers,
         flow,
-        stack_use: stack_use(&instructions),
+        stack_use,
         counters,
         program_type: program.program_type,
         gpl_compatible: program.is_gpl_compatible(),
@@ -107,6 +114,19 @@ fn ready(draft: Draft) -> Ready {
 
 const fn is_jump(op: &Op) -> bool {
     matches!(op, Op::Jump { .. } | Op::MayGoto { .. } | Op::Ja { .. } | Op::JaLong { .. } | Op::CallLocal { .. })
+}
+
+/// Offset and size of an access that names the frame pointer itself.
+fn frame_access(op: &Op) -> Option<(i32, i32)> {
+    let (base, offset, bytes) = match *op {
+        Op::Load { size, base, offset, .. }
+        | Op::Store { size, base, offset, .. }
+        | Op::LoadAcquire { size, base, offset, .. }
+        | Op::StoreRelease { size, base, offset, .. } => (base, offset, size.bytes()),
+        Op::Atomic { width, base, offset, .. } => (base, offset, if width == Width::W32 { 4 } else { 8 }),
+        _ => return None,
+    };
+    (base == Reg::R10).then_some((i32::from(offset), i32::from(bytes)))
 }
 
 /// The register that an instruction sets, apart from the r0 of calls and compare-and-exchange.
@@ -152,6 +172,14 @@ fn distance(from: usize, to: usize) -> Option<i32> {
 
 impl Decoder<'_> {
     fn draft(&mut self, insn: usize, op: &Op, target: Option<usize>) -> Result<Draft, EngineError> {
+        if let Some((offset, size)) = frame_access(op)
+            && (offset < -(FRAME as i32) || offset + size > 0)
+        {
+            return Err(unsupported(
+                insn,
+                format!("{size} bytes at r10{offset:+}: a frame is the {FRAME} bytes below r10"),
+            ));
+        }
         if written(op) == Some(Reg::R10) {
             return Err(unsupported(insn, "a write to r10: the frame pointer is read only"));
         }
@@ -228,9 +256,10 @@ impl Decoder<'_> {
                 if offset >= spec.value_size {
                     return Err(missing(&format!("offset {offset} of a value of {} bytes", spec.value_size)));
                 }
-                let first = [0; 4];
-                let value = if spec.key_size == 4 { map.lookup(0, Bytes::from(&first[..])) } else { None };
-                let value = value.ok_or_else(|| missing("only an array has a value at a fixed address"))?;
+                let one = spec.kind == MapKind::Array && spec.max_entries == 1;
+                let value = if one { map.lookup(0, Bytes::from(&[0; 4][..])) } else { None };
+                let value =
+                    value.ok_or_else(|| missing("only an array of one entry has a value at a fixed address"))?;
                 Ok(value.as_ptr() as u64 + u64::from(offset))
             }
             Imm64::Function { .. } => {
@@ -266,167 +295,13 @@ fn unsupported(insn: usize, what: impl Into<String>) -> EngineError {
     EngineError::Unsupported { insn, what: what.into() }
 }
 
-fn alu(width: Width, op: AluOp) -> (Handler, Handler) {
-    fn pick<B: Binary>(width: Width) -> (Handler, Handler) {
-        match width {
-            Width::W64 => (h::alu64_imm::<B>, h::alu64_reg::<B>),
-            Width::W32 => (h::alu32_imm::<B>, h::alu32_reg::<B>),
-        }
-    }
-    match op {
-        AluOp::Add => pick::<h::Add>(width),
-        AluOp::Sub => pick::<h::Sub>(width),
-        AluOp::Mul => pick::<h::Mul>(width),
-        AluOp::Div => pick::<h::Div>(width),
-        AluOp::Or => pick::<h::Or>(width),
-        AluOp::And => pick::<h::And>(width),
-        AluOp::Lsh => pick::<h::Lsh>(width),
-        AluOp::Rsh => pick::<h::Rsh>(width),
-        AluOp::Mod => pick::<h::Mod>(width),
-        AluOp::Xor => pick::<h::Xor>(width),
-        AluOp::Mov => pick::<h::Mov>(width),
-        AluOp::Arsh => pick::<h::Arsh>(width),
-        AluOp::SDiv => pick::<h::SDiv>(width),
-        AluOp::SMod => pick::<h::SMod>(width),
-    }
-}
-
-fn jump(width: Width, op: JumpOp) -> (Handler, Handler) {
-    fn pick<T: Test>(width: Width) -> (Handler, Handler) {
-        match width {
-            Width::W64 => (h::jump64_imm::<T>, h::jump64_reg::<T>),
-            Width::W32 => (h::jump32_imm::<T>, h::jump32_reg::<T>),
-        }
-    }
-    match op {
-        JumpOp::Eq => pick::<h::Eq>(width),
-        JumpOp::Ne => pick::<h::Ne>(width),
-        JumpOp::Gt => pick::<h::Gt>(width),
-        JumpOp::Ge => pick::<h::Ge>(width),
-        JumpOp::Lt => pick::<h::Lt>(width),
-        JumpOp::Le => pick::<h::Le>(width),
-        JumpOp::Set => pick::<h::Set>(width),
-        JumpOp::SGt => pick::<h::SGt>(width),
-        JumpOp::SGe => pick::<h::SGe>(width),
-        JumpOp::SLt => pick::<h::SLt>(width),
-        JumpOp::SLe => pick::<h::SLe>(width),
-    }
-}
-
-fn sign_extension(width: Width, from: Size) -> Handler {
-    const fn of<U: Unary>() -> Handler {
-        h::unary::<U>
-    }
-    match (width, from) {
-        (Width::W64, Size::Byte) => of::<h::Sign8>(),
-        (Width::W64, Size::Half) => of::<h::Sign16>(),
-        (Width::W64, _) => of::<h::Sign32>(),
-        (Width::W32, Size::Byte) => of::<h::Sign8To32>(),
-        (Width::W32, _) => of::<h::Sign16To32>(),
-    }
-}
-
-fn swap(order: SwapOrder, size: Size) -> Handler {
-    const fn of<U: Unary>() -> Handler {
-        h::unary::<U>
-    }
-    match (order, size) {
-        (SwapOrder::Little, Size::Half) => of::<h::Le16>(),
-        (SwapOrder::Little, Size::Word) => of::<h::Le32>(),
-        (SwapOrder::Little, _) => of::<h::Le64>(),
-        (SwapOrder::Big, Size::Half) => of::<h::Be16>(),
-        (SwapOrder::Big, Size::Word) => of::<h::Be32>(),
-        (SwapOrder::Big, _) => of::<h::Be64>(),
-        (SwapOrder::Swap, Size::Half) => of::<h::Swap16>(),
-        (SwapOrder::Swap, Size::Word) => of::<h::Swap32>(),
-        (SwapOrder::Swap, _) => of::<h::Swap64>(),
-    }
-}
-
-fn load(size: Size, signed: bool) -> Handler {
-    match (size, signed) {
-        (Size::Byte, false) => h::load::<u8, false>,
-        (Size::Half, false) => h::load::<u16, false>,
-        (Size::Word, false) => h::load::<u32, false>,
-        (Size::Double, _) => h::load::<u64, false>,
-        (Size::Byte, true) => h::load::<i8, false>,
-        (Size::Half, true) => h::load::<i16, false>,
-        (Size::Word, true) => h::load::<i32, false>,
-    }
-}
-
-fn load_acquire(size: Size) -> Handler {
-    match size {
-        Size::Byte => h::load::<u8, true>,
-        Size::Half => h::load::<u16, true>,
-        Size::Word => h::load::<u32, true>,
-        Size::Double => h::load::<u64, true>,
-    }
-}
-
-fn store(size: Size) -> (Handler, Handler) {
-    match size {
-        Size::Byte => (h::store_imm::<u8>, h::store_reg::<u8, false>),
-        Size::Half => (h::store_imm::<u16>, h::store_reg::<u16, false>),
-        Size::Word => (h::store_imm::<u32>, h::store_reg::<u32, false>),
-        Size::Double => (h::store_imm::<u64>, h::store_reg::<u64, false>),
-    }
-}
-
-fn store_release(size: Size) -> Handler {
-    match size {
-        Size::Byte => h::store_reg::<u8, true>,
-        Size::Half => h::store_reg::<u16, true>,
-        Size::Word => h::store_reg::<u32, true>,
-        Size::Double => h::store_reg::<u64, true>,
-    }
-}
-
-/// How far below their end the frames of this program may be used: what a fresh frame must be filled in.
-///
-/// An address of the stack is r10 plus a constant or two; where it may be more than that, the whole frame counts. Too
-/// small an answer would let a program see what an earlier run left there, and do no other harm.
-fn stack_use(instructions: &[Op]) -> u32 {
-    let mut copied = false;
-    let mut computed = false;
-    let (mut deepest_add, mut deepest_offset) = (0_i64, 0_i64);
-    for op in instructions {
-        match *op {
-            Op::Alu { op: AluOp::Mov, src: Source::Reg(Reg::R10), .. } => copied = true,
-            Op::Alu { width: Width::W64, op: AluOp::Add, src: Source::Imm(imm), .. } => {
-                deepest_add = deepest_add.min(i64::from(imm));
-            }
-            Op::Alu { width: Width::W64, op, src, .. } => {
-                computed |= src == Source::Reg(Reg::R10) || matches!(op, AluOp::Add | AluOp::Sub);
-            }
-            Op::Load { offset, .. }
-            | Op::Store { offset, .. }
-            | Op::Atomic { offset, .. }
-            | Op::LoadAcquire { offset, .. }
-            | Op::StoreRelease { offset, .. } => deepest_offset = deepest_offset.min(i64::from(offset)),
-            _ => {}
-        }
-    }
-    let deepest = match (copied, computed) {
-        (false, false) => deepest_offset,
-        (true, false) => deepest_offset + deepest_add,
-        (_, true) if copied => i64::MIN,
-        _ => deepest_offset,
-    };
-    u32::try_from(deepest.unsigned_abs().min(FRAME)).unwrap_or(0)
-}
-
 /// Joins pairs of instructions that compilers emit all the time. The second op stays where it is, for jumps to it.
-fn fuse(instructions: &[Op], ops: &mut [Ready]) {
-    for (index, pair) in instructions.windows(2).enumerate() {
-        if let [
-            Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Source::Reg(_) },
-            Op::Alu { width: Width::W64, op: AluOp::Add, dst: also, src: Source::Imm(imm) },
-        ] = pair
-            && dst == also
+fn join(instructions: &[Op], ops: &mut [Ready]) {
+    for (pair, first) in instructions.windows(2).zip(ops) {
+        if let [a, b] = pair
+            && let Some(run) = select::pair(a, b)
         {
-            ops[index].run = h::lea;
-            ops[index].imm = extend(*imm);
+            first.run = run;
         }
     }
 }

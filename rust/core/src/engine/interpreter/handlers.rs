@@ -16,6 +16,9 @@ use crate::fault::Fault;
 use crate::helper::{self, Helper, Run};
 use crate::memory::{FRAME, FRAMES, Memory};
 
+/// Id of `bpf_ringbuf_reserve`.
+const RINGBUF_RESERVE: u32 = 131;
+
 /// Goes on with the op at `$to`, or ends the chain.
 macro_rules! go {
     ($to:expr, $m:ident, $mem:ident, $n:ident) => {{
@@ -47,10 +50,15 @@ macro_rules! jump {
     }};
 }
 
+pub(super) use {go, jump, next};
+
 /// Defines a handler: `|op, r| …` is what it does before the next op.
 macro_rules! simple {
     ($(#[$doc:meta])* $name:ident $(<$($generic:ident: $bound:ident),*>)?, |$op:ident, $r:ident| $body:expr) => {
         $(#[$doc])*
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $name $(<$($generic: $bound),*>)? (
             pc: *const Op,
             m: *mut Machine<'_>,
@@ -67,18 +75,18 @@ macro_rules! simple {
 
 /// The registers of a machine, indexed by an op's fields.
 #[derive(Clone, Copy)]
-struct Registers(*mut [u64; 11]);
+pub(super) struct Registers(pub(super) *mut [u64; 11]);
 
 impl Registers {
     #[inline(always)]
-    fn get(self, register: u8) -> u64 {
+    pub(super) fn get(self, register: u8) -> u64 {
         debug_assert!(register <= 10);
         // SAFETY: the decoder lets no register above 10 through; the machine is alive while a handler runs.
         unsafe { *self.0.cast::<u64>().add(register as usize) }
     }
 
     #[inline(always)]
-    fn set(self, register: u8, value: u64) {
+    pub(super) fn set(self, register: u8, value: u64) {
         debug_assert!(register <= 10);
         // SAFETY: as in `get`.
         unsafe { *self.0.cast::<u64>().add(register as usize) = value }
@@ -86,6 +94,9 @@ impl Registers {
 }
 
 /// Stops the run at the op `pc`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[cold]
 #[inline(never)]
 unsafe fn stop(pc: *const Op, m: *mut Machine<'_>, n: i64, fault: Box<Fault>) -> *const Op {
@@ -224,6 +235,9 @@ test! {
 macro_rules! branch {
     ($(#[$doc:meta])* $name:ident, |$op:ident, $r:ident| $holds:expr) => {
         $(#[$doc])*
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $name<T: Test>(
             pc: *const Op,
             m: *mut Machine<'_>,
@@ -254,11 +268,17 @@ branch!(
     jump32_reg, |op, r| T::on32(r.get(op.dst) as u32, r.get(op.src) as u32));
 
 /// Jumps.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn ja(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     jump!(pc, m, mem, n)
 }
 
 /// Goes on until the frame has done so `MAY_GOTO_LIMIT` times, then jumps.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn may_goto(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: the machine is valid and nothing else refers to it.
     let left = unsafe { &mut (*m).may_goto };
@@ -311,6 +331,9 @@ macro_rules! with_log2 {
 }
 
 /// Looks for the window of an access that missed the cached ones, and does the op again or stops there.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[cold]
 #[inline(never)]
 unsafe fn miss<const WRITE: bool>(
@@ -332,6 +355,9 @@ unsafe fn miss<const WRITE: bool>(
 }
 
 /// `dst = *(V *)(src + off)`. With `ACQUIRE`, later accesses stay behind it.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn load<V: Value, const ACQUIRE: bool>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -355,6 +381,8 @@ pub(super) unsafe fn load<V: Value, const ACQUIRE: bool>(
     next!(pc, m, mem, n)
 }
 
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[inline(always)]
 unsafe fn store<V: Value>(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64, value: u64) -> *const Op {
     // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
@@ -371,6 +399,9 @@ unsafe fn store<V: Value>(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
 }
 
 /// `*(V *)(dst + off) = imm`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn store_imm<V: Value>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -382,6 +413,9 @@ pub(super) unsafe fn store_imm<V: Value>(
 }
 
 /// `*(V *)(dst + off) = src`. With `RELEASE`, earlier accesses stay before it.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn store_reg<V: Value, const RELEASE: bool>(
     pc: *const Op,
     m: *mut Machine<'_>,
@@ -398,6 +432,9 @@ pub(super) unsafe fn store_reg<V: Value, const RELEASE: bool>(
 macro_rules! atomic_handlers {
     ($($add:ident, $other:ident, $int:ty, $atomic:ty, $log2:literal, $apply:ident;)*) => {$(
         /// `lock *(dst + off) += src`.
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $add(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
             // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
             let (op, r) = unsafe { (&*pc, Registers(&raw mut (*m).r)) };
@@ -419,6 +456,9 @@ macro_rules! atomic_handlers {
         }
 
         /// Any other atomic; `imm` says which.
+        ///
+        /// # Safety
+        /// As of every handler: see [`super::machine::Handler`].
         pub(super) unsafe fn $other(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
             // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
             let (op, r) = unsafe { (&*pc, &mut (*m).r) };
@@ -443,6 +483,9 @@ atomic_handlers! {
 // Calls.
 
 /// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 #[inline(always)]
 unsafe fn call(
     pc: *const Op,
@@ -477,6 +520,9 @@ unsafe fn call(
 }
 
 /// Calls the helper that the instruction names.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op, its `imm` the index of a helper of the code, which outlives the machine.
     unsafe {
@@ -487,6 +533,9 @@ pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
 }
 
 /// Calls the helper of the user's whose id is `imm`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op; the rest is passed on as it was promised.
     unsafe {
@@ -496,6 +545,9 @@ pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
 }
 
 /// Calls the helper whose id is in `dst`.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op and `m` a machine that nothing else refers to; the code outlives it.
     let (id, code) = unsafe { (Registers(&raw mut (*m).r).get((*pc).dst), &*(*m).code) };
@@ -512,6 +564,9 @@ pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut
 }
 
 /// Calls a function of the program.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn call_local(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: the machine is valid and nothing else refers to it; `code` outlives it.
     let (machine, run, code) = unsafe { (&mut *m, &mut *(*m).run, &*(*m).code) };
@@ -528,11 +583,28 @@ pub(super) unsafe fn call_local(pc: *const Op, m: *mut Machine<'_>, mem: *mut Me
     jump!(pc, m, mem, n)
 }
 
+/// Linux's verifier refuses a program that can end like this ("Unreleased reference").
+#[cold]
+fn leaked(run: &Run<'_>) -> Box<Fault> {
+    let record = run.memory.outstanding().first().map_or_else(String::new, |record| run.memory.describe(*record));
+    let what = format!(
+        "{record} was reserved and neither submitted nor discarded; on every path to exit the program must do one of them"
+    );
+    Box::new(Fault::Helper { id: RINGBUF_RESERVE, what })
+}
+
 /// Ends a function: back to its caller, or out of the machine.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: the machine is valid and nothing else refers to it.
     let (machine, run) = unsafe { (&mut *m, &mut *(*m).run) };
     if run.depth == machine.bottom {
+        if run.depth == 1 && !run.memory.outstanding().is_empty() {
+            // SAFETY: passed on as it was promised.
+            return unsafe { stop(pc, m, n, leaked(run)) };
+        }
         machine.state = State::Exited;
         machine.granted -= n;
         return pc;
@@ -549,25 +621,12 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
 }
 
 /// Behind the last instruction.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
 pub(super) unsafe fn off_the_end(pc: *const Op, m: *mut Machine<'_>, _mem: *mut Memory<'_>, n: i64) -> *const Op {
     let what = "the last instruction is neither exit nor a jump".to_owned();
     // It is no instruction of the program: the one before it, which there is, is where it went wrong.
     // SAFETY: the decoder lets no empty program through; the rest is passed on as it was promised.
     unsafe { stop(pc.sub(1), m, n + 1, Box::new(Fault::OffTheEnd { what })) }
-}
-
-/// Two instructions in one, `dst = src` and `dst += imm`; the second stands behind it as itself.
-pub(super) unsafe fn lea(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
-    // SAFETY: `pc` is an op and `m` a machine that nothing else refers to.
-    let (op, r) = unsafe { (&*pc, Registers(&raw mut (*m).r)) };
-    let moved = r.get(op.src);
-    if n == 0 {
-        // The chain ends between the two.
-        r.set(op.dst, moved);
-        next!(pc, m, mem, n)
-    }
-    r.set(op.dst, moved.wrapping_add(op.imm));
-    let n = n - 1;
-    // SAFETY: the addition and what comes behind it.
-    go!(unsafe { pc.add(2) }, m, mem, n)
 }

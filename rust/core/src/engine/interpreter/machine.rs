@@ -10,7 +10,6 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Active, Code};
-use crate::engine::Observer;
 use crate::fault::Fault;
 use crate::helper::Run;
 use crate::memory::{FRAMES, Memory};
@@ -101,14 +100,13 @@ pub(super) struct Stop {
 
 /// Runs from the op `entry` to the `exit` of that frame, which is already counted in `run.depth`.
 ///
-/// With an observer, it sees each instruction first.
+/// Where it is `OBSERVED`, the observer sees each instruction first.
 #[inline(always)] // as `Active::enter`
-pub(super) fn execute<'r>(
+pub(super) fn execute<'r, const OBSERVED: bool>(
     active: &Active<'_>,
     run: &mut Run<'r>,
     entry: usize,
     args: [u64; 5],
-    mut observer: Option<&mut dyn Observer>,
 ) -> Result<u64, Stop> {
     let code = active.code;
     let bottom = run.depth;
@@ -134,21 +132,25 @@ pub(super) fn execute<'r>(
         // reference to either is held across a call of one.
         let (left, depth) = unsafe { ((*(*machine).run).left, (*(*machine).run).depth) };
         let mut chain = CHAIN.min(left);
-        if chain <= 0 {
+        // SAFETY: as above; handlers return pointers to ops only.
+        if chain <= 0 && unsafe { index_of(code, pc) } < code.slots.len() {
+            let fault = Box::new(Fault::Budget { limit: active.budget });
             // SAFETY: as above.
-            return Err(unsafe { unwind(machine, code, pc, Box::new(Fault::Budget { limit: active.budget })) });
+            return Err(unsafe { refuse(machine, code, pc, fault) });
         }
-        if let Some(observer) = observer.as_deref_mut() {
+        if OBSERVED {
             chain = 1;
             // SAFETY: as above; the registers are copied.
             let (index, registers) = unsafe { (index_of(code, pc), (*machine).r) };
-            if let Some(&slot) = code.slots.get(index)
-                && let Err(fault) = observer.before(slot, &registers, depth)
+            if let (Some(observer), Some(&slot)) = (&active.observer, code.slots.get(index))
+                && let Err(fault) = observer.borrow_mut().before(slot, &registers, depth)
             {
                 // SAFETY: as above.
-                return Err(unsafe { unwind(machine, code, pc, fault) });
+                return Err(unsafe { refuse(machine, code, pc, fault) });
             }
         }
+        // Behind the last instruction is an op that takes nothing from the budget.
+        let chain = chain.max(1);
         // SAFETY: `pc` points to an op; machine and memory are those of this run and unreferenced during the call.
         unsafe {
             let memory = &raw mut (*(*machine).run).memory;
@@ -174,6 +176,18 @@ pub(super) fn execute<'r>(
 unsafe fn index_of(code: &Code, pc: *const Op) -> usize {
     // SAFETY: both are in the vector of ops.
     usize::try_from(unsafe { pc.offset_from(code.ops.as_ptr()) }).unwrap_or(0)
+}
+
+/// Stops before the op at `pc`.
+///
+/// # Safety
+/// As for [`unwind`].
+#[cold]
+unsafe fn refuse(machine: *mut Machine<'_>, code: &Code, pc: *const Op, fault: Box<Fault>) -> Stop {
+    // SAFETY: passed on as it was promised.
+    let stop = unsafe { unwind(machine, code, pc, fault) };
+    code.counters.leave(stop.index);
+    stop
 }
 
 /// Notes for the profile that the op at `pc`, and the call in each frame below it, did not go on.

@@ -1,15 +1,19 @@
 //! The checked interpreter: the whole instruction set, every access checked, every instruction counted.
 //!
-//! It runs unverified code safely. `decode` turns instructions into ops once, `machine` starts chains of them, `handlers`
-//! has one function an instruction, `arith` and `atomic` hold what RFC 9669 says of the odd cases.
+//! It runs unverified code safely. `decode` turns instructions into ops once, `select` says which handler executes each,
+//! `machine` starts chains of them, `handlers` has one function an instruction and `pairs` some for two, `arith` and
+//! `atomic` hold what RFC 9669 says of the odd cases.
 
 mod arith;
 mod atomic;
 mod decode;
 mod handlers;
 mod machine;
+mod pairs;
+mod select;
+mod stack_use;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -69,18 +73,13 @@ struct Active<'a> {
     budget: u64,
     /// Op at which the innermost frame was stopped.
     stopped: Cell<Option<usize>>,
+    observer: Option<RefCell<&'a mut dyn Observer>>,
 }
 
 impl Active<'_> {
-    #[inline(always)] // a run without an observer pays nothing for it
-    fn enter(
-        &self,
-        run: &mut Run<'_>,
-        entry: usize,
-        args: [u64; 5],
-        observer: Option<&mut dyn Observer>,
-    ) -> Result<u64, Box<Fault>> {
-        machine::execute(self, run, entry, args, observer).map_err(|stop| {
+    #[inline(always)] // a run that nobody observes pays nothing for it
+    fn enter<const OBSERVED: bool>(&self, run: &mut Run<'_>, entry: usize, args: [u64; 5]) -> Result<u64, Box<Fault>> {
+        machine::execute::<OBSERVED>(self, run, entry, args).map_err(|stop| {
             // A fault in a callback passes through the helper that called it: the innermost place is the one to show.
             if self.stopped.get().is_none() {
                 self.stopped.set(Some(stop.index));
@@ -105,7 +104,10 @@ impl Callable for Active<'_> {
             return Err(Box::new(Fault::CallDepth { depth: run.depth + 1 }));
         }
         run.depth += 1;
-        let result = self.enter(run, entry, args, None);
+        let result = match self.observer {
+            Some(_) => self.enter::<true>(run, entry, args),
+            None => self.enter::<false>(run, entry, args),
+        };
         run.depth -= 1;
         run.memory.set_frames(run.depth);
         result
@@ -114,9 +116,19 @@ impl Callable for Active<'_> {
 
 impl Interpreted {
     #[inline(always)] // as `enter`
-    unsafe fn start(&self, stack: &mut Stack, input: &Input<'_>, observer: Option<&mut dyn Observer>) -> Outcome {
-        let active =
-            Active { code: &self.code, pattern: stack.pattern, budget: input.budget, stopped: Cell::new(None) };
+    unsafe fn start<const OBSERVED: bool>(
+        &self,
+        stack: &mut Stack,
+        input: &Input<'_>,
+        observer: Option<&mut dyn Observer>,
+    ) -> Outcome {
+        let active = Active {
+            code: &self.code,
+            pattern: stack.pattern,
+            budget: input.budget,
+            stopped: Cell::new(None),
+            observer: observer.map(|observer| RefCell::new(observer as &mut dyn Observer)),
+        };
         let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
         let mut run = Run {
             // SAFETY: the stack is borrowed for the whole run; the caller answers for the context.
@@ -132,9 +144,20 @@ impl Interpreted {
             unsafe { run.memory.allow(window) };
         }
         let args = [input.args[0], input.args[1], 0, 0, 0];
-        let result = active.enter(&mut run, 0, args, observer);
+        let result = active.enter::<OBSERVED>(&mut run, 0, args);
+        if !run.memory.outstanding().is_empty() {
+            self.give_up(run.memory.outstanding());
+        }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
         Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions }
+    }
+
+    /// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
+    #[cold]
+    fn give_up(&self, records: &[u64]) {
+        for &record in records {
+            let _given_up = self.maps.0.iter().any(|map| map.commit(record, 0, true).is_ok());
+        }
     }
 
     #[cold]
@@ -157,12 +180,12 @@ impl Runnable for Interpreted {
 
     unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.start(stack, input, None) }
+        unsafe { self.start::<false>(stack, input, None) }
     }
 
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.start(stack, input, Some(observer)) }
+        unsafe { self.start::<true>(stack, input, Some(observer)) }
     }
 
     fn counts(&self) -> Vec<(usize, u64)> {
