@@ -264,6 +264,12 @@ mod tests {
         assert_eq!(of("call pc+2\nr0 = *(u64 *)(r0 +0)\nexit\nr0 = r10\nr0 += -80\nexit"), 80);
         let callback = "r1 = 2\nr2 = subprog[called]\nr3 = r10\nr3 += -88\nr4 = 0\ncall bpf_loop#181\nexit\n";
         assert_eq!(of(&format!("{callback}called:\nr0 = *(u64 *)(r2 -8)\nexit")), 96);
-        assert_eq!(of("call custom#65536\nexit"), 0);
+        let given = "r1 = r10\nr1 += -24\n";
+        assert_eq!(of(&format!("{given}call own#65536\nr0 = *(u64 *)(r0 -8)\nexit")), 32, "it may return its argument");
+        assert_eq!(
+            of(&format!("{given}r2 = 16\ncall bpf_get_current_comm#16\nr0 = *(u64 *)(r0 -8)\nexit")),
+            24,
+            "Linux's do not"
+        );
     }
 }
