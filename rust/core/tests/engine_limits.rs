@@ -249,3 +249,19 @@ fn what_only_a_kernel_has_is_refused() {
         assert!(matches!(error, EngineError::Unsupported { .. }) && error.to_string().contains(part), "{error}");
     }
 }
+
+/// Handlers call each other, and only an optimised build turns that into jumps: a chain of 512 is the deepest.
+#[test]
+fn the_host_s_stack_stays_small_in_any_build() {
+    // In each of eight frames a chain that is nearly as long as it may be, then a loop that calls back.
+    let text = format!(
+        "call f\nexit\nf:\n{}r1 = 1\nr2 = subprog[f]\nr3 = 0\nr4 = 0\ncall bpf_loop#181\nr0 = 0\nexit",
+        "r0 = r1\nw0 ^= 3\nr0 = *(u8 *)(r10 -1)\nr0 s/= 3\n".repeat(126)
+    );
+    let run = move || assert_eq!(Lab::new(&text).run().result.unwrap_err().fault, Fault::CallDepth { depth: 9 });
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
+    thread.unwrap().join().unwrap();
+}
+
+/// Bytes of stack that suffice for the deepest run: a thread has 2 MiB unless it was asked for more.
+const STACK: usize = 1 << 20;

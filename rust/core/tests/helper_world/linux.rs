@@ -1,5 +1,7 @@
 //! The running kernel as an oracle: small programs through bpf(2), their trace through tracefs.
 
+#![allow(dead_code)] // each test binary uses its part
+
 use std::ffi::CString;
 use std::fs;
 use std::io::Error;
@@ -113,17 +115,21 @@ impl Kernel {
 
     /// Loads a program, or returns the verifier's log.
     pub fn load(&self, program_type: u32, code: &[Insn], license: &str) -> Result<OwnedFd, String> {
+        self.load_with(program_type, code, license, &mut vec![0; 65536])
+    }
+
+    /// As `load`, with the log in `log`; none where that is empty.
+    fn load_with(&self, program_type: u32, code: &[Insn], license: &str, log: &mut [u8]) -> Result<OwnedFd, String> {
         let license = CString::new(license).unwrap();
-        let mut log = vec![0_u8; 65536];
         let flags = if program_type == SYSCALL { BPF_F_SLEEPABLE } else { 0 };
         let mut attr = Attr::default()
             .u32(program_type)
             .u32(code.len() as u32)
             .u64(code.as_ptr() as u64)
             .u64(license.as_ptr() as u64)
-            .u32(1)
+            .u32(u32::from(!log.is_empty()))
             .u32(log.len() as u32)
-            .u64(log.as_mut_ptr() as u64)
+            .u64(if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 })
             .u32(0)
             .u32(flags);
         attr.open(BPF_PROG_LOAD).map_err(|error| {
@@ -134,7 +140,15 @@ impl Kernel {
 
     /// Loads and runs a syscall program: the low half of its r0, as a signed number.
     pub fn run(&self, code: &[Insn]) -> i64 {
-        let program = self.load(SYSCALL, code, "GPL").unwrap();
+        Kernel::test_run(&self.load(SYSCALL, code, "GPL").unwrap())
+    }
+
+    /// As `run`, without asking for the verifier's words, which makes it much faster; or the error of loading it.
+    pub fn try_run(&self, code: &[Insn]) -> Result<i64, String> {
+        self.load_with(SYSCALL, code, "GPL", &mut []).map(|program| Kernel::test_run(&program))
+    }
+
+    fn test_run(program: &OwnedFd) -> i64 {
         let context = [0_u64];
         let mut attr = Attr::default().u32(program.as_raw_fd() as u32);
         attr = attr.u32(0).u32(0).u32(0).u64(0).u64(0).u32(0).u32(0).u32(8).u32(0).u64(context.as_ptr() as u64);
