@@ -135,7 +135,8 @@ class Program:
         if tracepoint is None:
             if self.target is None or (":" not in self.target and self.type != "raw_tracepoint"):
                 raise AttachError(
-                    f'section {self.section!r} names no tracepoint; say which: attach("vmm:vcpu_run_exit")',
+                    f'section {self.section!r} names no tracepoint; say which: attach("vmm:vcpu_run_exit"), or write '
+                    'SEC("tracepoint/vmm/vcpu_run_exit") before the function',
                     program=self.name,
                 )
             tracepoint = self.target

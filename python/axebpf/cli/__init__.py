@@ -6,6 +6,7 @@ other commands, and typer and rich with them, are in `axebpf.cli.app`.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -29,8 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from axebpf.cli.app import app
 
         app(arguments, prog_name="axebpf")
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        # What goes wrong with files and maps is reported where it happens: this is the output itself.
+        print(f"axebpf: standard output: {error.strerror}", file=sys.stderr)
+        # The interpreter flushes once more at its end, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

@@ -30,8 +30,11 @@ def objects(screen: Screen, session: Session) -> None:
         for warning in loaded.warnings:
             screen.line(f"  passed over: {warning}", "yellow")
         if loaded.globals:
-            values = (f"{name} = {cell(name, v, {}, pretty=False)}" for name, v in loaded.globals.items())
-            screen.line(f"  variables: {', '.join(values)}")
+            # Formats of bpf_printk are constants that the compiler makes, `function.____fmt`.
+            own = {name: v for name, v in loaded.globals.items() if not name.endswith(".____fmt")}
+            values = [f"{name} = {cell(name, v, {}, pretty=False)}" for name, v in own.items()]
+            if values:
+                screen.line(f"  variables: {', '.join(values)}")
     screen.line()
 
 

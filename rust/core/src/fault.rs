@@ -52,7 +52,9 @@ pub enum Fault {
         why: &'static str,
     },
     /// The instruction budget is used up.
-    #[error("the program ran more than {limit} instructions; an endless loop? (Bench(budget=…) raises the limit)")]
+    #[error(
+        "the program ran more than {limit} instructions; an endless loop? (a larger budget, Bench(budget=…) or --budget, raises the limit)"
+    )]
     Budget {
         /// Instructions allowed.
         limit: u64,

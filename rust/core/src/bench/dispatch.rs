@@ -317,9 +317,12 @@ impl Bench {
             Some(ProgramType::Axvisor) => TRACE_CONTEXT_SIZE,
             _ => spec.record_size(),
         };
-        if bench_program.reach > size as u64 {
-            let (program, tracepoint, reach, size) = (name(), tracepoint(), bench_program.reach, size as u64);
-            return Err(BenchError::ContextTooShort { program, tracepoint, reach, size });
+        let (reach, insn) = bench_program.reach;
+        if reach > size as u64 {
+            let (program, tracepoint, size) = (name(), tracepoint(), size as u64);
+            let line = bench_program.program().line_of(insn);
+            let line = line.map(|line| format!("{}:{}: {}", line.file, line.line, line.text.trim()));
+            return Err(BenchError::ContextTooShort { program, tracepoint, reach, size, line });
         }
         let id = self.new_id();
         links.push(Link { id, program, cookie, gone: false });

@@ -61,8 +61,9 @@ pub enum BenchError {
     Closed,
     /// A program reads beyond the record of the tracepoint (Linux: EACCES), or more arguments than a raw one has.
     #[error(
-        "{program} reads its context up to byte {reach}, but {tracepoint} gives it {size} bytes (EACCES); was it \
-         compiled against another header? axebpf header writes today's"
+        "{program} reads its context up to byte {reach}, but {tracepoint} gives it {size} bytes (EACCES): a read past \
+         the end of the structure, or another header than today's, which axebpf header writes{}",
+        line.as_ref().map_or_else(String::new, |line| format!("\n  {line}"))
     )]
     ContextTooShort {
         /// Program.
@@ -73,6 +74,8 @@ pub enum BenchError {
         reach: u64,
         /// Bytes that there are.
         size: u64,
+        /// Source line of the widest read, where there is one.
+        line: Option<String>,
     },
     /// There is no tracepoint in this slot.
     #[error("this bench has no tracepoint number {slot}")]

@@ -30,8 +30,8 @@ pub struct BenchProgram {
     /// Gone once it is unloaded and no run of it is going on.
     runnable: RefCell<Option<Box<dyn Runnable>>>,
     unloaded: Cell<bool>,
-    /// How far into its context it reads.
-    pub(super) reach: u64,
+    /// How far into its context it reads, and at which instruction.
+    pub(super) reach: (u64, usize),
     /// Number of the load that made it; none for raw instructions.
     pub object: Option<usize>,
     pub(super) links: Cell<usize>,

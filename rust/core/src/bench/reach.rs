@@ -2,14 +2,15 @@
 
 use crate::isa::{AluOp, Insn, Op, Reg, Source, Width, decode};
 
-/// End of the last byte that a program loads at a constant offset of its context, as far as that can be told.
+/// End of the last byte that a program loads at a constant offset of its context, as far as that can be told, and the
+/// slot of that load.
 ///
 /// A register counts as the context where it holds it on every path (a move of r1, or of such a register). What is
 /// reached through arithmetic is left out; the run checks it.
-pub(super) fn context_reach(insns: &[Insn]) -> u64 {
+pub(super) fn context_reach(insns: &[Insn]) -> (u64, usize) {
     let mut known: Vec<Option<u16>> = vec![None; insns.len()];
     let mut work = Vec::new();
-    let mut reach = 0;
+    let mut reach = (0, 0);
     flow(&mut known, &mut work, 0, 1 << Reg::R1.number());
     // Registers are only ever taken out of a set, so every slot is visited at most a dozen times.
     while let Some(at) = work.pop() {
@@ -31,7 +32,7 @@ pub(super) fn context_reach(insns: &[Insn]) -> u64 {
             | Op::LoadAcquire { dst, .. } => set(&mut after, dst, false),
             Op::Load { size, dst, base, offset, .. } => {
                 if let (true, Ok(offset)) = (is_context(base), u64::try_from(offset)) {
-                    reach = reach.max(offset + u64::from(size.bytes()));
+                    reach = reach.max((offset + u64::from(size.bytes()), at));
                 }
                 set(&mut after, dst, false);
             }
@@ -73,7 +74,7 @@ mod tests {
     use crate::isa::assemble;
 
     fn reach(text: &str) -> u64 {
-        context_reach(&assemble(text).unwrap())
+        context_reach(&assemble(text).unwrap()).0
     }
 
     #[test]
