@@ -14,11 +14,13 @@ use axebpf_core::isa::{Insn, assemble};
 use axebpf_core::map::{MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 
+type Deed = Box<dyn Fn(&Bench)>;
+
 thread_local! {
     /// The bench of this test's thread, for its helpers.
     static BENCH: RefCell<Option<Rc<Bench>>> = const { RefCell::new(None) };
     /// What helper `DO` does, once.
-    static DEED: RefCell<Option<Box<dyn Fn(&Bench)>>> = const { RefCell::new(None) };
+    static DEED: RefCell<Option<Deed>> = const { RefCell::new(None) };
 }
 
 /// `fire(n, cpu)`: fires `vmm:eN` on a CPU.
