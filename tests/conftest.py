@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
+# A run in the background of a shell inherits an ignored SIGINT, and Python then installs no handler.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
