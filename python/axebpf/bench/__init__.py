@@ -207,7 +207,7 @@ class Bench:
     @property
     def programs(self) -> Mapping[str, Program]:
         """All programs that are loaded, by name; of programs that share one, the last."""
-        return types.MappingProxyType({program.name: program for program in self._programs if program.loaded})
+        return types.MappingProxyType({program.name: program for program in self._programs})
 
     def load(
         self,

@@ -141,11 +141,7 @@ class Program:
                 )
             tracepoint = self.target
         handle = self._bench._handle(tracepoint)
-        try:
-            return Link(handle._native.attach(self._native, cookie), self, handle)
-        except AttachError as error:
-            error.program, error.target = None, None
-            raise
+        return Link(handle._native.attach(self._native, cookie), self, handle)
 
     def run(
         self,
@@ -161,8 +157,12 @@ class Program:
 
         `vm_id`, `vcpu_id` and `exit_reason` are what the helpers 100 to 102 answer. Raises ProgramFault.
         """
-        ran = self._native.run(bytes(ctx), time_ns, cpu, (vm_id, vcpu_id, exit_reason))
-        return self._finished(ran)
+        values = (vm_id, vcpu_id, exit_reason)
+        r0, fault, instructions, printed, after = self._native.run(bytes(ctx), time_ns, cpu, values)
+        if fault is not None:
+            raise fault
+        assert r0 is not None
+        return ProgramRun(r0, instructions, tuple(printed), after)
 
     def steps(self, ctx: bytes = b"", *, limit: int = 100_000, cpu: int | None = None) -> list[Step]:
         """Runs it once as `run` does, and gives each instruction with the registers before it, up to `limit`.
@@ -174,13 +174,6 @@ class Program:
             raise fault  # of a helper written in Python
         lines = self._native.lines
         return [Step(insn, depth, registers, _source(lines, insn)) for insn, depth, registers in steps]
-
-    def _finished(self, ran: tuple[int | None, BaseException | None, int, list[str], bytes]) -> ProgramRun:
-        r0, fault, instructions, printed, ctx = ran
-        if fault is not None:
-            raise fault
-        assert r0 is not None
-        return ProgramRun(r0, instructions, tuple(printed), ctx)
 
     def profile(self) -> list[tuple[int, int, str]]:
         """Each instruction's slot, how often it was executed so far, and its source line."""

@@ -151,6 +151,17 @@ class Architecture:
 RAM_SIZE = 256 << 20
 """Bytes of memory of each VM."""
 
+# What both architectures share; how an IPI and a halt show, each says itself.
+_REASONS = {
+    Cause.TICK: ExitReason.EXTERNAL_INTERRUPT,
+    Cause.GUEST_TIMER: ExitReason.EXTERNAL_INTERRUPT,
+    Cause.DEVICE_IRQ: ExitReason.EXTERNAL_INTERRUPT,
+    Cause.HYPERCALL: ExitReason.HYPERCALL,
+    Cause.NOTHING: ExitReason.NOTHING,
+    Cause.CPU_UP: ExitReason.CPU_UP,
+    Cause.SYSTEM_DOWN: ExitReason.SYSTEM_DOWN,
+}
+
 _IRQ = Latency(2_200, 0.40, 900, 100_000, tail=0.004, stretch=14.0)
 _HYPERCALL = Latency(1_200, 0.35, 500, 30_000, tail=0.003, stretch=8.0)
 _NOTHING = Latency(900, 0.30, 400, 20_000, tail=0.002, stretch=8.0)
@@ -158,6 +169,16 @@ _IPI = Latency(1_600, 0.35, 700, 40_000, tail=0.003, stretch=10.0)
 _CPU_UP = Latency(300_000, 0.45, 100_000, 1_000_000)
 _SYSTEM_DOWN = Latency(20_000, 0.30, 8_000, 80_000)
 _HALT = Latency(2_000_000, 0.9, 2_000, 8_000_000)
+_LATENCY = {
+    Cause.TICK: _IRQ,
+    Cause.GUEST_TIMER: _IRQ,
+    Cause.DEVICE_IRQ: _IRQ,
+    Cause.HYPERCALL: _HYPERCALL,
+    Cause.NOTHING: _NOTHING,
+    Cause.IPI: _IPI,
+    Cause.CPU_UP: _CPU_UP,
+    Cause.SYSTEM_DOWN: _SYSTEM_DOWN,
+}
 
 _DEVICE = Latency(3_000, 0.45, 1_000, 60_000, tail=0.004, stretch=8.0)
 _SYS_REG = Latency(1_400, 0.30, 600, 20_000, tail=0.002, stretch=6.0)
@@ -179,26 +200,8 @@ _PSCI_VERSION, _PSCI_FEATURES = 0x8400_0000, 0x8400_000A
 AARCH64 = Architecture(
     name="aarch64",
     # No HALT: the hypervisor lets the guest execute WFI.
-    reasons={
-        Cause.TICK: ExitReason.EXTERNAL_INTERRUPT,
-        Cause.GUEST_TIMER: ExitReason.EXTERNAL_INTERRUPT,
-        Cause.DEVICE_IRQ: ExitReason.EXTERNAL_INTERRUPT,
-        Cause.HYPERCALL: ExitReason.HYPERCALL,
-        Cause.NOTHING: ExitReason.NOTHING,
-        Cause.IPI: ExitReason.SEND_IPI,
-        Cause.CPU_UP: ExitReason.CPU_UP,
-        Cause.SYSTEM_DOWN: ExitReason.SYSTEM_DOWN,
-    },
-    latency={
-        Cause.TICK: _IRQ,
-        Cause.GUEST_TIMER: _IRQ,
-        Cause.DEVICE_IRQ: _IRQ,
-        Cause.HYPERCALL: _HYPERCALL,
-        Cause.NOTHING: _NOTHING,
-        Cause.IPI: _IPI,
-        Cause.CPU_UP: _CPU_UP,
-        Cause.SYSTEM_DOWN: _SYSTEM_DOWN,
-    },
+    reasons={**_REASONS, Cause.IPI: ExitReason.SEND_IPI},
+    latency=_LATENCY,
     inner_latency=_INNER,
     # The hypervisor answers no PSCI call but the three that it acts on: version and features get -1.
     early=Phase(
@@ -251,28 +254,8 @@ AARCH64 = Architecture(
 X86_64 = Architecture(
     name="x86_64",
     # An IPI is a write to an x2APIC register, which is handled within the run.
-    reasons={
-        Cause.TICK: ExitReason.EXTERNAL_INTERRUPT,
-        Cause.GUEST_TIMER: ExitReason.EXTERNAL_INTERRUPT,
-        Cause.DEVICE_IRQ: ExitReason.EXTERNAL_INTERRUPT,
-        Cause.HYPERCALL: ExitReason.HYPERCALL,
-        Cause.NOTHING: ExitReason.NOTHING,
-        Cause.IPI: ExitReason.NOTHING,
-        Cause.HALT: ExitReason.HALT,
-        Cause.CPU_UP: ExitReason.CPU_UP,
-        Cause.SYSTEM_DOWN: ExitReason.SYSTEM_DOWN,
-    },
-    latency={
-        Cause.TICK: _IRQ,
-        Cause.GUEST_TIMER: _IRQ,
-        Cause.DEVICE_IRQ: _IRQ,
-        Cause.HYPERCALL: _HYPERCALL,
-        Cause.NOTHING: _NOTHING,
-        Cause.IPI: _IPI,
-        Cause.HALT: _HALT,
-        Cause.CPU_UP: _CPU_UP,
-        Cause.SYSTEM_DOWN: _SYSTEM_DOWN,
-    },
+    reasons={**_REASONS, Cause.IPI: ExitReason.NOTHING, Cause.HALT: ExitReason.HALT},
+    latency={**_LATENCY, Cause.HALT: _HALT},
     inner_latency=_INNER,
     early=Phase(
         0.15,

@@ -43,6 +43,18 @@ impl Shared {
         }
     }
 
+    /// Does something with a tracepoint of the bench.
+    fn with<T>(
+        &self,
+        py: Python<'_>,
+        slot: Slot,
+        use_it: impl FnOnce(&bench::Bench, &bench::Tracepoint) -> T,
+    ) -> PyResult<T> {
+        let bench = self.enter(py)?;
+        let tracepoint = bench.tracepoint(slot).map_err(Error::from)?;
+        Ok(use_it(&bench, tracepoint))
+    }
+
     /// Fires a batch without the GIL.
     fn detached(
         &self,
@@ -395,27 +407,21 @@ impl Tracepoint {
 
     #[getter]
     fn enabled(&self, py: Python<'_>) -> PyResult<bool> {
-        let bench = self.shared.enter(py)?;
-        Ok(bench.tracepoint(self.slot).map_err(Error::from)?.is_enabled())
+        self.shared.with(py, self.slot, |_, tracepoint| tracepoint.is_enabled())
     }
 
     fn set_enabled(&self, py: Python<'_>, enabled: bool) -> PyResult<()> {
-        let bench = self.shared.enter(py)?;
-        bench.set_enabled(bench.tracepoint(self.slot).map_err(Error::from)?, enabled);
-        Ok(())
+        self.shared.with(py, self.slot, |bench, tracepoint| bench.set_enabled(tracepoint, enabled))
     }
 
     /// Events fired, and programs attached.
     fn counts(&self, py: Python<'_>) -> PyResult<(u64, usize)> {
-        let bench = self.shared.enter(py)?;
-        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
-        Ok((tracepoint.fired(), tracepoint.links()))
+        self.shared.with(py, self.slot, |_, tracepoint| (tracepoint.fired(), tracepoint.links()))
     }
 
     /// The statistics as a dictionary.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let bench = self.shared.enter(py)?;
-        let statistics = bench.statistics(bench.tracepoint(self.slot).map_err(Error::from)?);
+        let statistics = self.shared.with(py, self.slot, bench::Bench::statistics)?;
         let out = PyDict::new(py);
         out.set_item("count", statistics.count())?;
         out.set_item("samples", statistics.samples())?;
@@ -433,8 +439,7 @@ impl Tracepoint {
 
     /// The interpolated value of a percentile, given in millionths.
     fn interpolated(&self, py: Python<'_>, millionths: u32) -> PyResult<Option<u64>> {
-        let bench = self.shared.enter(py)?;
-        Ok(bench.statistics(bench.tracepoint(self.slot).map_err(Error::from)?).interpolated(millionths))
+        Ok(self.shared.with(py, self.slot, bench::Bench::statistics)?.interpolated(millionths))
     }
 
     #[pyo3(signature = (program, cookie=0))]
@@ -443,23 +448,18 @@ impl Tracepoint {
             let message = format!("{} belongs to another bench", program.name());
             return Err(exception(py, "AttachError", (message,), &[]));
         }
-        let bench = self.shared.enter(py)?;
-        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
-        let id = bench.attach(tracepoint, program.index, cookie).map_err(Error::from)?;
+        let attach = |bench: &bench::Bench, at: &bench::Tracepoint| bench.attach(at, program.index, cookie);
+        let id = self.shared.with(py, self.slot, attach)?.map_err(Error::from)?;
         Ok(Link { shared: self.shared.clone(), slot: self.slot, id })
     }
 
     /// Calls `function(record, time_ns, cpu)` at each event; returns the number of the listener.
     fn listen(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<u64> {
-        let bench = self.shared.enter(py)?;
-        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
-        Ok(bench.listen(tracepoint, Arc::new(Callback { function })))
+        self.shared.with(py, self.slot, |bench, tracepoint| bench.listen(tracepoint, Arc::new(Callback { function })))
     }
 
     fn stop_listening(&self, py: Python<'_>, listener: u64) -> PyResult<bool> {
-        let bench = self.shared.enter(py)?;
-        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
-        Ok(bench.stop_listening(tracepoint, listener))
+        self.shared.with(py, self.slot, |bench, tracepoint| bench.stop_listening(tracepoint, listener))
     }
 }
 
@@ -488,14 +488,12 @@ impl Link {
     /// Whether the program is still attached.
     #[getter]
     fn attached(&self, py: Python<'_>) -> PyResult<bool> {
-        let bench = self.shared.enter(py)?;
-        Ok(bench.is_attached(bench.tracepoint(self.slot).map_err(Error::from)?, self.id))
+        self.shared.with(py, self.slot, |bench, tracepoint| bench.is_attached(tracepoint, self.id))
     }
 
     fn detach(&self, py: Python<'_>) -> PyResult<()> {
-        let bench = self.shared.enter(py)?;
-        let tracepoint = bench.tracepoint(self.slot).map_err(Error::from)?;
-        Ok(bench.detach(tracepoint, self.id).map_err(Error::from)?)
+        let detached = self.shared.with(py, self.slot, |bench, tracepoint| bench.detach(tracepoint, self.id))?;
+        Ok(detached.map_err(Error::from)?)
     }
 }
 

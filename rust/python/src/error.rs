@@ -96,10 +96,10 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::AttachType { .. }
         | BenchError::AlreadyAttached { .. }
         | BenchError::TooManyPrograms { .. }
+        | BenchError::ContextTooShort { .. }
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
-        BenchError::ContextTooShort { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
         BenchError::Foreign(error) => carried(py, error),
     }

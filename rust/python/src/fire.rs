@@ -288,19 +288,19 @@ where
         if error.is_instance_of::<PyOverflowError>(py) {
             let shown = value.str().map_or_else(|_| "another number".to_owned(), |text| text.to_string());
             let message = format!("{name} takes 0 to {max}, not {shown}");
-            let text = |text: &str| PyString::new(py, text).into_any();
-            return exception(
-                py,
-                "FieldError",
-                (message,),
-                &[("tracepoint", text(spec.name())), ("field", text(name))],
-            );
+            return field_error(py, spec, name, message);
         }
         if error.is_instance_of::<PyTypeError>(py) {
             return wrong_type(&format!("{}: {name} takes an integer", spec.name()), value);
         }
         error
     })
+}
+
+#[cold]
+fn field_error(py: Python<'_>, spec: &TracepointSpec, field: &str, message: String) -> PyErr {
+    let text = |text: &str| PyString::new(py, text).into_any();
+    exception(py, "FieldError", (message,), &[("tracepoint", text(spec.name())), ("field", text(field))])
 }
 
 #[inline]
@@ -356,10 +356,8 @@ fn large_integer(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, 
     let field = &spec.fields()[index];
     if error.is_instance_of::<PyOverflowError>(py) {
         return value.extract::<i128>().map_err(|_| {
-            let text = |text: &str| PyString::new(py, text).into_any();
             let message = format!("{} is {}; a number of more than 128 bits does not fit", field.name, field.ty);
-            let place = [("tracepoint", text(spec.name())), ("field", text(&field.name))];
-            exception(py, "FieldError", (message,), &place)
+            field_error(py, spec, &field.name, message)
         });
     }
     if !error.is_instance_of::<PyTypeError>(py) {

@@ -1,5 +1,8 @@
 //! What the engine tests share: a program and its surroundings, run on every engine that there is.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test binary uses its part
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test binary uses its part
+
+#[path = "../random/mod.rs"]
+mod random;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use axebpf_core::isa::{Insn, assemble_with};
 use axebpf_core::map::{Map, MapKind, MapSet, MapSpec, create};
 use axebpf_core::memory::{Arena, Bytes, Memory, Window};
 use axebpf_core::program::{Program, ProgramType, SourceLine, Subprogram};
+pub use random::Random;
 
 /// What fresh stacks hold unless a test says otherwise.
 pub const PATTERN: u64 = 0xa5a5_5a5a_c3c3_3c3c;
@@ -206,32 +210,5 @@ impl Observer for Counter {
             self.steps.push((insn, *registers, depth));
         }
         Ok(())
-    }
-}
-
-/// SplitMix64: the same numbers in every run.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-
-    /// True once in `n`.
-    pub fn once_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
     }
 }

@@ -1,7 +1,11 @@
 //! The 29 tracepoints of the hypervisor as data, and random ones, for the tests of the event room.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../random/mod.rs"]
+mod random;
 
 use axebpf_core::event::{Display, FieldSpec, FieldType, Form, Role, Scalar, TracepointSpec};
+pub use random::Random;
 
 /// Id, name, record size, fields as `name:type@offset`; behind them `x` for hexadecimal, `/n+suffix` for a scale and
 /// `=label` for a label. Fields called `duration_ns` are the duration.
@@ -73,22 +77,7 @@ fn field(text: &str) -> (FieldSpec, usize) {
     (field, offset.parse().unwrap())
 }
 
-/// A small generator of numbers that differ: SplitMix64.
-pub struct Random(pub u64);
-
 impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
     /// A number that a type can hold, often one of its limits.
     pub fn value(&mut self, scalar: Scalar) -> i128 {
         let span = scalar.max() - scalar.min() + 1;

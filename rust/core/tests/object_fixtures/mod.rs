@@ -70,23 +70,6 @@ pub fn compile(clang: &str, source: &str, options: &[&str]) -> Vec<u8> {
     std::fs::read(output).unwrap()
 }
 
-/// A generator of numbers (splitmix64): the same for the same seed.
-pub struct Numbers(pub u64);
-
-impl Numbers {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-}
-
 pub const PROGBITS: u32 = 1;
 pub const NOBITS: u32 = 8;
 pub const RELA: u32 = 4;

@@ -109,25 +109,33 @@ unsafe fn stop(pc: *const Op, m: *mut Machine<'_>, n: i64, fault: Box<Fault>) ->
 
 // Arithmetic.
 
-/// An operation of two operands on 64 and on 32 bits.
-pub(super) trait Binary {
-    fn on64(a: u64, b: u64) -> u64;
-    fn on32(a: u32, b: u32) -> u32;
-}
-
-macro_rules! binary {
-    ($($name:ident: |$a:ident, $b:ident| $on64:expr, $on32:expr;)*) => {$(
-        pub(super) struct $name;
-        impl Binary for $name {
-            #[inline(always)]
-            fn on64($a: u64, $b: u64) -> u64 { $on64 }
-            #[inline(always)]
-            fn on32($a: u32, $b: u32) -> u32 { $on32 }
+/// Defines a trait of functions of two operands, on 64 and on 32 bits, and its members.
+macro_rules! two_operands {
+    (
+        $(#[$doc:meta])* $of:ident: $to64:ty, $to32:ty;
+        $($name:ident: |$a:ident, $b:ident| $on64:expr, $on32:expr;)*
+    ) => {
+        $(#[$doc])*
+        pub(super) trait $of {
+            fn on64(a: u64, b: u64) -> $to64;
+            fn on32(a: u32, b: u32) -> $to32;
         }
-    )*};
+        $(
+            pub(super) struct $name;
+            impl $of for $name {
+                #[inline(always)]
+                fn on64($a: u64, $b: u64) -> $to64 { $on64 }
+                #[inline(always)]
+                fn on32($a: u32, $b: u32) -> $to32 { $on32 }
+            }
+        )*
+    };
 }
 
-binary! {
+two_operands! {
+    /// An operation.
+    Binary: u64, u32;
+
     Add: |a, b| a.wrapping_add(b), a.wrapping_add(b);
     Sub: |a, b| a.wrapping_sub(b), a.wrapping_sub(b);
     Mul: |a, b| a.wrapping_mul(b), a.wrapping_mul(b);
@@ -200,25 +208,10 @@ simple!(
 
 // Jumps.
 
-/// A condition on 64 and on 32 bits.
-pub(super) trait Test {
-    fn on64(a: u64, b: u64) -> bool;
-    fn on32(a: u32, b: u32) -> bool;
-}
+two_operands! {
+    /// A condition.
+    Test: bool, bool;
 
-macro_rules! test {
-    ($($name:ident: |$a:ident, $b:ident| $on64:expr, $on32:expr;)*) => {$(
-        pub(super) struct $name;
-        impl Test for $name {
-            #[inline(always)]
-            fn on64($a: u64, $b: u64) -> bool { $on64 }
-            #[inline(always)]
-            fn on32($a: u32, $b: u32) -> bool { $on32 }
-        }
-    )*};
-}
-
-test! {
     Eq: |a, b| a == b, a == b;
     Ne: |a, b| a != b, a != b;
     Gt: |a, b| a > b, a > b;

@@ -115,6 +115,10 @@ impl Callable for Active<'_> {
 }
 
 impl Interpreted {
+    /// Runs the program from its beginning.
+    ///
+    /// # Safety
+    /// As of [`Runnable::run`].
     #[inline(always)] // as `enter`
     unsafe fn start<const OBSERVED: bool>(
         &self,

@@ -3,15 +3,40 @@
 //! The second instruction still stands behind the first as itself, with its own operands and counter: jumps lead to
 //! it, and a chain may end between the two. What handlers owe each other is said in [`super::handlers`].
 
-use super::handlers::{Binary, Registers, Test, go, jump, next};
+use super::handlers::{Add, Binary, Registers, Test, go, jump, next};
 use super::machine::{Machine, Op};
 use crate::memory::Memory;
 
-/// `dst = src`, `dst = dst ○ imm`.
+/// Where the second instruction of a pair has its second operand from.
+pub(super) trait Operand {
+    fn of(op: &Op, r: Registers) -> u64;
+}
+
+/// Its constant.
+pub(super) struct Imm;
+
+impl Operand for Imm {
+    #[inline(always)]
+    fn of(op: &Op, _r: Registers) -> u64 {
+        op.imm
+    }
+}
+
+/// Its source register.
+pub(super) struct Reg;
+
+impl Operand for Reg {
+    #[inline(always)]
+    fn of(op: &Op, r: Registers) -> u64 {
+        r.get(op.src)
+    }
+}
+
+/// `dst = src`, `dst = dst ○ operand`, where the operand is not `dst`.
 ///
 /// # Safety
 /// As of every handler: see [`super::machine::Handler`].
-pub(super) unsafe fn moved_imm<B: Binary>(
+pub(super) unsafe fn moved<B: Binary, O: Operand>(
     pc: *const Op,
     m: *mut Machine<'_>,
     mem: *mut Memory<'_>,
@@ -25,80 +50,32 @@ pub(super) unsafe fn moved_imm<B: Binary>(
         return second;
     }
     // SAFETY: an op.
-    r.set(first.dst, B::on64(moved, unsafe { (*second).imm }));
+    let operand = O::of(unsafe { &*second }, r);
+    r.set(first.dst, B::on64(moved, operand));
     let n = n - 1;
     next!(second, m, mem, n)
 }
 
-/// `dst = src`, `dst = dst ○ other`, where `other` is not `dst`.
+/// `dst += imm`, `if a ○ operand goto`: the end of a loop.
 ///
 /// # Safety
 /// As of every handler: see [`super::machine::Handler`].
-pub(super) unsafe fn moved_reg<B: Binary>(
+pub(super) unsafe fn step_jump<T: Test, O: Operand>(
     pc: *const Op,
     m: *mut Machine<'_>,
     mem: *mut Memory<'_>,
     n: i64,
 ) -> *const Op {
-    // SAFETY: as in `moved_imm`.
+    // SAFETY: as in `moved`.
     let (first, second, r) = unsafe { (&*pc, pc.add(1), Registers(&raw mut (*m).r)) };
-    let moved = r.get(first.src);
-    if n == 0 {
-        r.set(first.dst, moved);
-        return second;
-    }
-    // SAFETY: an op.
-    let other = r.get(unsafe { (*second).src });
-    r.set(first.dst, B::on64(moved, other));
-    let n = n - 1;
-    next!(second, m, mem, n)
-}
-
-/// `dst = dst ○ imm`, `if a ○ imm goto`: the end of a loop.
-///
-/// # Safety
-/// As of every handler: see [`super::machine::Handler`].
-pub(super) unsafe fn step_jump_imm<B: Binary, T: Test>(
-    pc: *const Op,
-    m: *mut Machine<'_>,
-    mem: *mut Memory<'_>,
-    n: i64,
-) -> *const Op {
-    // SAFETY: as in `moved_imm`.
-    let (first, second, r) = unsafe { (&*pc, pc.add(1), Registers(&raw mut (*m).r)) };
-    r.set(first.dst, B::on64(r.get(first.dst), first.imm));
+    r.set(first.dst, Add::on64(r.get(first.dst), first.imm));
     if n == 0 {
         return second;
     }
     let n = n - 1;
     // SAFETY: an op.
     let test = unsafe { &*second };
-    if T::on64(r.get(test.dst), test.imm) {
-        jump!(second, m, mem, n)
-    }
-    next!(second, m, mem, n)
-}
-
-/// `dst = dst ○ imm`, `if a ○ b goto`.
-///
-/// # Safety
-/// As of every handler: see [`super::machine::Handler`].
-pub(super) unsafe fn step_jump_reg<B: Binary, T: Test>(
-    pc: *const Op,
-    m: *mut Machine<'_>,
-    mem: *mut Memory<'_>,
-    n: i64,
-) -> *const Op {
-    // SAFETY: as in `moved_imm`.
-    let (first, second, r) = unsafe { (&*pc, pc.add(1), Registers(&raw mut (*m).r)) };
-    r.set(first.dst, B::on64(r.get(first.dst), first.imm));
-    if n == 0 {
-        return second;
-    }
-    let n = n - 1;
-    // SAFETY: an op.
-    let test = unsafe { &*second };
-    if T::on64(r.get(test.dst), r.get(test.src)) {
+    if T::on64(r.get(test.dst), O::of(test, r)) {
         jump!(second, m, mem, n)
     }
     next!(second, m, mem, n)

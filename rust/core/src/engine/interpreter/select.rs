@@ -1,8 +1,8 @@
 //! Which handler executes an instruction.
 
-use super::handlers::{self as h, Unary};
+use super::handlers as h;
 use super::machine::Handler;
-use super::pairs;
+use super::pairs::{self, Imm, Reg};
 use crate::isa::{AluOp, JumpOp, Op, Size, Source, SwapOrder, Width};
 
 /// Evaluates `$e` with `$b` as the [`h::Binary`] of an operation.
@@ -57,49 +57,38 @@ pub(super) fn pair(first: &Op, second: &Op) -> Option<Handler> {
             Op::Alu { width: Width::W64, op: AluOp::Mov, dst, src: Source::Reg(_) },
             Op::Alu { width: Width::W64, op, dst: also, src },
         ) if dst == also && src != Source::Reg(dst) => {
-            (with_binary!(op, B => (pairs::moved_imm::<B> as Handler, pairs::moved_reg::<B> as Handler)), src)
+            (with_binary!(op, B => (pairs::moved::<B, Imm> as Handler, pairs::moved::<B, Reg> as Handler)), src)
         }
         (
             Op::Alu { width: Width::W64, op: AluOp::Add, src: Source::Imm(_), .. },
             Op::Jump { width: Width::W64, op, src, .. },
-        ) => (
-            with_test!(op, T => {
-                (pairs::step_jump_imm::<h::Add, T> as Handler, pairs::step_jump_reg::<h::Add, T> as Handler)
-            }),
-            src,
-        ),
+        ) => (with_test!(op, T => (pairs::step_jump::<T, Imm> as Handler, pairs::step_jump::<T, Reg> as Handler)), src),
         _ => return None,
     };
     Some(if matches!(src, Source::Imm(_)) { imm } else { reg })
 }
 
 pub(super) fn sign_extension(width: Width, from: Size) -> Handler {
-    const fn of<U: Unary>() -> Handler {
-        h::unary::<U>
-    }
     match (width, from) {
-        (Width::W64, Size::Byte) => of::<h::Sign8>(),
-        (Width::W64, Size::Half) => of::<h::Sign16>(),
-        (Width::W64, _) => of::<h::Sign32>(),
-        (Width::W32, Size::Byte) => of::<h::Sign8To32>(),
-        (Width::W32, _) => of::<h::Sign16To32>(),
+        (Width::W64, Size::Byte) => h::unary::<h::Sign8>,
+        (Width::W64, Size::Half) => h::unary::<h::Sign16>,
+        (Width::W64, _) => h::unary::<h::Sign32>,
+        (Width::W32, Size::Byte) => h::unary::<h::Sign8To32>,
+        (Width::W32, _) => h::unary::<h::Sign16To32>,
     }
 }
 
 pub(super) fn swap(order: SwapOrder, size: Size) -> Handler {
-    const fn of<U: Unary>() -> Handler {
-        h::unary::<U>
-    }
     match (order, size) {
-        (SwapOrder::Little, Size::Half) => of::<h::Le16>(),
-        (SwapOrder::Little, Size::Word) => of::<h::Le32>(),
-        (SwapOrder::Little, _) => of::<h::Le64>(),
-        (SwapOrder::Big, Size::Half) => of::<h::Be16>(),
-        (SwapOrder::Big, Size::Word) => of::<h::Be32>(),
-        (SwapOrder::Big, _) => of::<h::Be64>(),
-        (SwapOrder::Swap, Size::Half) => of::<h::Swap16>(),
-        (SwapOrder::Swap, Size::Word) => of::<h::Swap32>(),
-        (SwapOrder::Swap, _) => of::<h::Swap64>(),
+        (SwapOrder::Little, Size::Half) => h::unary::<h::Le16>,
+        (SwapOrder::Little, Size::Word) => h::unary::<h::Le32>,
+        (SwapOrder::Little, _) => h::unary::<h::Le64>,
+        (SwapOrder::Big, Size::Half) => h::unary::<h::Be16>,
+        (SwapOrder::Big, Size::Word) => h::unary::<h::Be32>,
+        (SwapOrder::Big, _) => h::unary::<h::Be64>,
+        (SwapOrder::Swap, Size::Half) => h::unary::<h::Swap16>,
+        (SwapOrder::Swap, Size::Word) => h::unary::<h::Swap32>,
+        (SwapOrder::Swap, _) => h::unary::<h::Swap64>,
     }
 }
 
