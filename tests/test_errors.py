@@ -45,6 +45,27 @@ SAMPLES: list[tuple[errors.AxebpfError, tuple[type[BaseException], ...], str]] =
     (errors.HelperError("taken", helper="h"), (), "h: taken"),
     (errors.HelperError("taken"), (), "taken"),
     (errors.HypervisorError("vms is 0", workload="boot", parameter="vms", value=0), (ValueError,), "vms is 0"),
+    (
+        errors.NotInitialized(),
+        (errors.TracepointError, RuntimeError),
+        "not initialized: call axebpf.init() first",
+    ),
+    (
+        errors.AlreadyInitialized(),
+        (errors.TracepointError, RuntimeError),
+        "already initialized: close the default bench before axebpf.init() is given other options",
+    ),
+    (errors.FilterError("odd"), (errors.TracepointError, ValueError), "odd"),
+    (errors.FilterError("odd", text="x ==", position=4, tracepoint="a:b"), (), "a:b: odd\n  x ==\n      ^"),
+    (
+        errors.FilterError("odd", text="x == 1\n&& \ty", position=11),
+        (),
+        "odd\n  &&  y\n      ^",
+    ),
+    (errors.SymbolError("bad"), (ValueError,), "bad"),
+    (errors.SymbolError("bad", line=3, offset=16), (), "line 3: offset 0x10: bad"),
+    (errors.RecordingError("bad"), (ValueError,), "bad"),
+    (errors.RecordingError("bad", file="a", line=3, offset=16), (), "a, line 3, offset 0x10: bad"),
 ]
 
 

@@ -26,16 +26,22 @@ tracepoints, feeds it events, and shows maps, trace, statistics and every execut
 1
 """
 
+import importlib
+from typing import Any
+
 from axebpf import errors
+from axebpf._default import default_bench, is_initialized, set_default_bench
 from axebpf._native import assemble, disassemble
 from axebpf.bench import Bench, Link, LoadedObject, Program, ProgramRun, RunResult, Statistics
 from axebpf.errors import (
+    AlreadyInitialized,
     AttachError,
     AxebpfError,
     BenchClosed,
     ClockError,
     DeclarationError,
     FieldError,
+    FilterError,
     HelperError,
     HypervisorError,
     InvalidName,
@@ -43,7 +49,10 @@ from axebpf.errors import (
     LoadError,
     MapError,
     NotFound,
+    NotInitialized,
     ProgramFault,
+    RecordingError,
+    SymbolError,
     TracepointError,
 )
 from axebpf.maps import PerCpu
@@ -53,6 +62,7 @@ from axebpf.tracepoints import AccessType, ExitReason, ShutdownReason, TimerEven
 
 __all__ = [
     "AccessType",
+    "AlreadyInitialized",
     "AttachError",
     "AxebpfError",
     "Bench",
@@ -62,6 +72,7 @@ __all__ = [
     "Event",
     "ExitReason",
     "FieldError",
+    "FilterError",
     "HelperError",
     "HypervisorError",
     "InvalidName",
@@ -71,13 +82,16 @@ __all__ = [
     "LoadedObject",
     "MapError",
     "NotFound",
+    "NotInitialized",
     "PerCpu",
     "Program",
     "ProgramFault",
     "ProgramRun",
+    "RecordingError",
     "RunResult",
     "ShutdownReason",
     "Statistics",
+    "SymbolError",
     "TimerEventType",
     "Tracepoint",
     "TracepointError",
@@ -86,6 +100,7 @@ __all__ = [
     "assemble",
     "bool_",
     "char",
+    "default_bench",
     "disassemble",
     "errors",
     "field",
@@ -93,8 +108,38 @@ __all__ = [
     "i16",
     "i32",
     "i64",
+    "init",
+    "is_initialized",
     "u8",
     "u16",
     "u32",
     "u64",
 ]
+
+
+def init(**options: Any) -> Bench:
+    """Makes the default bench, on which the seed's module-level functions work, and returns it.
+
+    `options` are those of `Bench`. A second call returns the same bench. Raises AlreadyInitialized where it is given
+    options and the default bench is open.
+
+    >>> bench = init(cpus=2)
+    >>> init() is bench
+    True
+    >>> bench.close()
+    """
+    if not is_initialized():
+        set_default_bench(Bench(**options))
+    elif options:
+        raise AlreadyInitialized
+    return default_bench()
+
+
+_LAZY = frozenset({"hypervisor"})
+"""Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"axebpf.{name}")
+    raise AttributeError(f"module 'axebpf' has no attribute {name!r}{errors.did_you_mean(name, __all__)}")

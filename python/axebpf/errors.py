@@ -18,12 +18,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 __all__ = [
+    "AlreadyInitialized",
     "AttachError",
     "AxebpfError",
     "BenchClosed",
     "ClockError",
     "DeclarationError",
     "FieldError",
+    "FilterError",
     "HelperError",
     "HypervisorError",
     "InvalidName",
@@ -31,8 +33,11 @@ __all__ = [
     "LoadError",
     "MapError",
     "NotFound",
+    "NotInitialized",
     "ProgramFault",
+    "RecordingError",
     "SourceLine",
+    "SymbolError",
     "TracepointError",
     "did_you_mean",
 ]
@@ -203,6 +208,31 @@ class NotFound(TracepointError, KeyError):
     """
 
 
+class NotInitialized(TracepointError, RuntimeError):
+    """A module-level function was called before `axebpf.init()`; also a `RuntimeError`.
+
+    >>> print(NotInitialized())
+    not initialized: call axebpf.init() first
+    """
+
+    def __init__(self, message: str = "not initialized: call axebpf.init() first") -> None:
+        super().__init__(message)
+
+
+class AlreadyInitialized(TracepointError, RuntimeError):
+    """`axebpf.init()` was given options although the default bench exists already; also a `RuntimeError`.
+
+    >>> print(AlreadyInitialized())
+    already initialized: close the default bench before axebpf.init() is given other options
+    """
+
+    def __init__(
+        self,
+        message: str = "already initialized: close the default bench before axebpf.init() is given other options",
+    ) -> None:
+        super().__init__(message)
+
+
 class InvalidName(TracepointError, ValueError):
     """A tracepoint's name that is not `subsystem:event`; also a `ValueError`."""
 
@@ -230,6 +260,49 @@ class FieldError(TracepointError, ValueError):
     def __str__(self) -> str:
         message = super().__str__()
         return message if self.tracepoint is None else f"{self.tracepoint}: {message}"
+
+
+class FilterError(TracepointError, ValueError):
+    """A filter expression that cannot be: the text, a caret under the place, and what is wrong; also a `ValueError`.
+
+    >>> print(FilterError("no field durations; did you mean duration_ns?", text="vm_id == 1 && durations > 5",
+    ...                   position=14))
+    no field durations; did you mean duration_ns?
+      vm_id == 1 && durations > 5
+                    ^
+    """
+
+    text: str | None
+    """The expression."""
+    position: int | None
+    """Where in it, counted in characters from 0."""
+    tracepoint: str | None
+    """The tracepoint, as `subsystem:event`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str | None = None,
+        position: int | None = None,
+        tracepoint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.text, self.position, self.tracepoint = text, position, tracepoint
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        if self.tracepoint is not None:
+            message = f"{self.tracepoint}: {message}"
+        if self.text is None or self.position is None:
+            return message
+        # Of a text of several lines, or a very long one, the part round the place.
+        start = self.text.rfind("\n", 0, self.position) + 1
+        line = self.text[start:].split("\n", 1)[0]
+        column = self.position - start
+        left = max(0, column - 60)
+        shown = line[left : left + 100].replace("\t", " ")
+        return f"{message}\n  {shown}\n  {' ' * (column - left)}^"
 
 
 class AttachError(AxebpfError):
@@ -311,3 +384,54 @@ class HypervisorError(AxebpfError, ValueError):
     ) -> None:
         super().__init__(message)
         self.workload, self.parameter, self.value = workload, parameter, value
+
+
+class SymbolError(AxebpfError, ValueError):
+    """A symbol table that cannot be read or written; also a `ValueError`.
+
+    >>> print(SymbolError("the names end at 64, behind the end of the blob at 40", offset=24))
+    offset 0x18: the names end at 64, behind the end of the blob at 40
+    """
+
+    line: int | None
+    """Line of a text, from 1."""
+    offset: int | None
+    """Byte offset in a blob or an ELF file."""
+
+    def __init__(self, message: str, *, line: int | None = None, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.line, self.offset = line, offset
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        place = f"line {self.line}: " if self.line is not None else ""
+        place += f"offset {self.offset:#x}: " if self.offset is not None else ""
+        return place + message
+
+
+class RecordingError(AxebpfError, ValueError):
+    """A recording that cannot be read; also a `ValueError`.
+
+    >>> print(RecordingError("no column duration_ns", file="exits.csv", line=1))
+    exits.csv, line 1: no column duration_ns
+    """
+
+    file: str | None
+    """The recording's file name."""
+    line: int | None
+    """Line of a text, from 1."""
+    offset: int | None
+    """Byte offset in the file."""
+
+    def __init__(
+        self, message: str, *, file: str | None = None, line: int | None = None, offset: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.file, self.line, self.offset = file, line, offset
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        place = [self.file] if self.file is not None else []
+        place += [f"line {self.line}"] if self.line is not None else []
+        place += [f"offset {self.offset:#x}"] if self.offset is not None else []
+        return f"{', '.join(place)}: {message}" if place else message

@@ -1,0 +1,35 @@
+"""The slot of the default bench, which `axebpf.init()` fills and the seed's module-level functions look into.
+
+It is the one state of the process that axebpf has.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from axebpf.errors import NotInitialized
+
+if TYPE_CHECKING:
+    from axebpf.bench import Bench
+
+__all__ = ["default_bench", "is_initialized", "set_default_bench"]
+
+_bench: Bench | None = None
+
+
+def set_default_bench(bench: Bench | None) -> None:
+    """Makes a bench the default one; None takes the default one away without closing it."""
+    global _bench
+    _bench = bench
+
+
+def is_initialized() -> bool:
+    """Whether there is a default bench, and it is open."""
+    return _bench is not None and not _bench.closed
+
+
+def default_bench() -> Bench:
+    """The default bench. Raises NotInitialized where there is none, or it is closed."""
+    if _bench is None or _bench.closed:
+        raise NotInitialized
+    return _bench
