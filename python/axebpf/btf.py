@@ -25,7 +25,7 @@ from axebpf.errors import did_you_mean
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Codec", "Layout", "codec_of"]
+__all__ = ["Codec", "Layout", "codec_of", "members_of"]
 
 Layout = tuple[Any, ...]
 """A type as `axebpf._native` describes it, in nested tuples."""
@@ -193,7 +193,7 @@ class _Array(Codec):
 
 
 class _Bits(Codec):
-    """A bit field, read from the structure around it."""
+    """A bit field, read from the structure around it: `offset` and `width` in bits, from the structure's start."""
 
     def __init__(self, offset: int, width: int, signed: bool) -> None:
         self.offset, self.width, self.signed = offset, width, signed
@@ -320,3 +320,15 @@ def codec_of(layout: Layout) -> Codec:
     if kind in ("struct", "union"):
         return _Struct(kind, layout[1], layout[2], layout[3])
     return _Bytes(layout[1])
+
+
+def members_of(codec: Codec) -> list[tuple[str, int, Codec, tuple[int, int, bool] | None]]:
+    """The members of a structure or union, and nothing for other types.
+
+    Each with its name, byte offset and type; of a bit field also its offset and width in bits and whether it is signed.
+    """
+    members = codec.members if isinstance(codec, _Struct) else []
+    return [
+        (name, offset, kind, (kind.offset, kind.width, kind.signed) if isinstance(kind, _Bits) else None)
+        for name, offset, kind in members
+    ]

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from axebpf.btf import Codec, Layout, codec_of
 from axebpf.errors import BenchClosed, KeyNotFound, MapError, NotFound, did_you_mean
+from axebpf.tables import HTML_ROWS, arrow_table, columns_of, html_table, joined
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from axebpf import _native
 
@@ -165,6 +167,17 @@ class Map:
         except (TypeError, ValueError) as error:
             raise MapError(_EINVAL, f"the {what} {value!r}: {error}", map=self.name) from None
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first entries. A ring buffer shows none, since reading takes them."""
+        try:
+            head, rows = self._html_rows()
+            return html_table(repr(self)[1:-1], head, rows, len(self))
+        except BenchClosed:
+            return html_table(repr(self)[1:-1], [], [], 0)
+
+    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        return [], []
+
     def __repr__(self) -> str:
         try:
             used = f"{len(self)} of {self.max_entries}"
@@ -262,6 +275,30 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         value_array = np.frombuffer(values, kind).reshape(shape)
         return np.frombuffer(keys, self.key_type.dtype), value_array["value"] if self.per_cpu else value_array
 
+    def to_arrow(self) -> pa.Table:
+        """A copy as an Arrow table: a column for each member of key and value, else the columns `key` and `value`.
+
+        A per-CPU map has a row for each key and CPU, and a column `cpu`. A name that key and value share becomes
+        `key.name` and `value.name`. Enumerations are their numbers. Raises ImportError without pyarrow.
+        """
+        import numpy as np
+
+        keys, values, count = self._native.dump()
+        key_columns = columns_of(self.key_type, "key", keys, count, self.key_size)
+        if not self.per_cpu:
+            return arrow_table(
+                joined(key_columns, columns_of(self.value_type, "value", values, count, self.value_size))
+            )
+        key_columns = {name: np.repeat(column, self._cpus, axis=0) for name, column in key_columns.items()}
+        key_columns["cpu"] = np.tile(np.arange(self._cpus, dtype=np.uint32), count)
+        stride = (self.value_size + 7) // 8 * 8
+        return arrow_table(
+            joined(key_columns, columns_of(self.value_type, "value", values, count * self._cpus, stride))
+        )
+
+    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        return [self.key_type.name, self.value_type.name], self.items()[:HTML_ROWS]
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
             return NotImplemented
@@ -305,6 +342,20 @@ class QueueMap(Map):
         step = self.value_size
         return (self._decode_value(values[i * step : (i + 1) * step]) for i in range(count))
 
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """A copy of the values as an array, in the order of `pop`."""
+        import numpy as np
+
+        return np.frombuffer(self._native.dump()[1], self.value_type.dtype)
+
+    def to_arrow(self) -> pa.Table:
+        """A copy as an Arrow table, in the order of `pop`: a column a member, else `value`."""
+        _, values, count = self._native.dump()
+        return arrow_table(columns_of(self.value_type, "value", values, count, self.value_size))
+
+    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        return [self.value_type.name], [(value,) for value, _ in zip(self, range(HTML_ROWS), strict=False)]
+
 
 class RingBuffer(Map):
     """A `ringbuf`. Iterating consumes: each record is given once, in the order of reservation.
@@ -334,6 +385,31 @@ class RingBuffer(Map):
     def read(self) -> list[Any]:
         """All submitted records."""
         return list(self)
+
+    def _take(self) -> tuple[Codec, bytes, int]:
+        """The type, the bytes and the number of all submitted records, each cut to the type's size."""
+        if self._record is None:
+            raise MapError(_EINVAL, "its records have no type: say which, as typed('slow_exit')", map=self.name)
+        size = self._record.size
+        records: list[bytes] = []
+        while (data := self._native.consume()) is not None:
+            if len(data) < size:
+                message = f"record {len(records)} has {len(data)} bytes, {self._record.name} {size}"
+                raise MapError(_EINVAL, message, map=self.name)
+            records.append(data[:size])
+        return self._record, b"".join(records), len(records)
+
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """Takes all submitted records, as an array of the type that `typed` has set. Raises MapError without one."""
+        import numpy as np
+
+        record, data, _ = self._take()
+        return np.frombuffer(data, record.dtype)
+
+    def to_arrow(self) -> pa.Table:
+        """Takes all submitted records, as an Arrow table with a column a member. Raises MapError without a type."""
+        record, data, count = self._take()
+        return arrow_table(columns_of(record, "value", data, count, record.size))
 
 
 def wrap(
@@ -383,6 +459,11 @@ class MapTable(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._maps)
+
+    def _repr_html_(self) -> str:
+        maps = [table_map for same in self._maps.values() for table_map in same]
+        rows = [(m.name, m.type, m.key_type.name, m.value_type.name, m.max_entries) for m in maps]
+        return html_table(f"Maps of {self._where}", ["name", "type", "key", "value", "max_entries"], rows, len(rows))
 
     def __repr__(self) -> str:
         return f"<MapTable {', '.join(self._maps) or 'empty'}>"

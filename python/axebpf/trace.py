@@ -6,10 +6,12 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from axebpf.errors import NotFound, did_you_mean
+from axebpf.tables import HTML_ROWS, arrow_table, html_table
 from axebpf.tracepoint import FieldType, Layout, parse_type
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
 
     from axebpf import _native
 
@@ -99,7 +101,7 @@ class Printed:
 class Trace:
     """The trace of a bench: the last events of enabled tracepoints, and what programs printed."""
 
-    def __init__(self, native: _native.Bench, layouts: dict[str, Layout]) -> None:
+    def __init__(self, native: _native.Bench, layouts: dict[str, _native.TracepointSpec]) -> None:
         self._native = native
         self._layouts = layouts
 
@@ -122,15 +124,48 @@ class Trace:
 
     def to_numpy(self, name: str) -> np.ndarray[Any, Any]:
         """The records of one tracepoint as a structured array."""
+        return self._records_of(self._events(name), name)
+
+    def to_arrow(self, name: str | None = None) -> pa.Table:
+        """The entries as an Arrow table, by time: `time_ns`, `cpu`, `pid`, `comm` and more.
+
+        Of one tracepoint, its fields; without a name all entries, with `event` and the `text` of the trace line.
+        Raises NotFound for an unknown tracepoint, ImportError without pyarrow.
+        """
+        entries: list[Any] = self.records() if name is None else self._events(name)
+        columns: dict[str, Any] = {
+            what: [getattr(entry, what) for entry in entries] for what in ("time_ns", "cpu", "pid", "comm")
+        }
+        if name is None:
+            columns["event"] = [entry.name for entry in entries]
+            columns["text"] = [self._line(entry) for entry in entries]
+            return arrow_table(columns)
+        records = self._records_of(entries, name)
+        return arrow_table(columns | {field[0]: records[field[0]] for field in self._layouts[name].fields})
+
+    def _events(self, name: str) -> list[Event]:
+        if name not in self._layouts:
+            raise NotFound(f"no tracepoint {name}{did_you_mean(name, self._layouts)}")
+        return [entry for entry in self.records() if isinstance(entry, Event) and entry.name == name]
+
+    def _records_of(self, events: list[Event], name: str) -> np.ndarray[Any, Any]:
         import numpy as np
 
         from axebpf.tracepoint import numpy_dtype
 
-        if name not in self._layouts:
-            raise NotFound(f"no tracepoint {name}{did_you_mean(name, self._layouts)}")
-        layout = self._layouts[name]
-        rows = [entry.record for entry in self.records() if isinstance(entry, Event) and entry.name == name]
-        return np.frombuffer(b"".join(rows), numpy_dtype(_PythonLayout(layout)))
+        records = b"".join(event.record for event in events)
+        return np.frombuffer(records, numpy_dtype(_PythonLayout(self._layouts[name])))
+
+    def _line(self, entry: Event | Printed) -> str:
+        return entry.text if isinstance(entry, Printed) else self._layouts[entry.name].text(entry.record)
+
+    def _repr_html_(self) -> str:
+        if self._native.closed:
+            return html_table(repr(self)[1:-1], [], [], 0)
+        last = self.records()[-HTML_ROWS:]
+        rows = [(e.time_ns, e.cpu, f"{e.comm}-{e.pid}", e.name, self._line(e)) for e in last]
+        title = f"Trace: {len(self)} entries, {self.lost} lost; the last {len(rows)}"
+        return html_table(title, ["time_ns", "cpu", "task", "event", "text"], rows, len(rows))
 
     def clear(self) -> None:
         """Forgets all entries, and the counts of written and lost ones."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from axebpf.errors import ClockError, FieldError, did_you_mean
+from axebpf.tables import html_table
 from axebpf.trace import Event
 from axebpf.tracepoint import FieldType, Tracepoint
 
@@ -279,6 +280,13 @@ class TracepointTable(Mapping[str, TracepointHandle]):
 
     def __len__(self) -> int:
         return len(self._bench._by_slot)
+
+    def _repr_html_(self) -> str:
+        head = ["tracepoint", "id", "enabled", "fired", "programs", "meaning"]
+        if self._bench.closed:
+            return html_table("Tracepoints of a closed bench", [], [], 0)
+        rows = [(name, t.id, "yes" if t.enabled else "", t.fired, t.programs, t.doc) for name, t in self.items()]
+        return html_table(f"{len(rows)} tracepoints", head, rows, len(rows))
 
     def __repr__(self) -> str:
         return f"<{len(self)} tracepoints>"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from axebpf.tables import arrow_table, html_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
     from axebpf.bench import Bench
 
 __all__ = ["Statistics", "StatisticsTable"]
@@ -63,3 +68,35 @@ class StatisticsTable(Mapping[str, Statistics]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    _NUMBERS = (
+        *("count", "samples", "total_ns", "min_ns", "max_ns", "avg_ns"),
+        *("p50_ns", "p90_ns", "p99_ns", "last_timestamp_ns"),
+    )
+
+    def to_numpy(self) -> np.ndarray[Any, Any]:
+        """A structured array, a row a tracepoint that has fired: `name`, the numbers, `buckets`.
+
+        A time without a sample is 0: then `samples` is 0 too.
+        """
+        import numpy as np
+
+        rows = list(self.items())
+        longest = max((len(name) for name, _ in rows), default=1)
+        width = max((len(s.buckets) for _, s in rows), default=1)
+        kinds = [("name", f"U{longest}"), *((n, "u8") for n in self._NUMBERS), ("buckets", "u8", (width,))]
+        numbers = [(name, *(getattr(s, n) or 0 for n in self._NUMBERS), s.buckets) for name, s in rows]
+        return np.array(numbers, np.dtype(kinds))
+
+    def to_arrow(self) -> pa.Table:
+        """As `to_numpy`, as an Arrow table; a time without a sample is null. Raises ImportError without pyarrow."""
+        rows = list(self.items())
+        columns: dict[str, Any] = {"name": [name for name, _ in rows]}
+        columns |= {n: [getattr(s, n) for _, s in rows] for n in self._NUMBERS}
+        return arrow_table(columns | {"buckets": [list(s.buckets) for _, s in rows]})
+
+    def _repr_html_(self) -> str:
+        if self._bench.closed:
+            return html_table("Statistics of a closed bench", [], [], 0)
+        rows = [(name, *(getattr(s, n) for n in self._NUMBERS)) for name, s in self.items()]
+        return html_table("Statistics, times in ns", ["tracepoint", *self._NUMBERS], rows, len(rows))
