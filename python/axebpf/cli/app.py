@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from axebpf.cli import execute
 from axebpf.cli.demo import demo
+from axebpf.cli.doctor import doctor
 from axebpf.cli.dump import dump
 from axebpf.cli.run import run
 from axebpf.cli.tracepoints import format_file, header_file, list_tracepoints
@@ -39,7 +40,6 @@ app = typer.Typer(
     help="The test bench for eBPF tracing of a hypervisor.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -67,6 +67,7 @@ app.command("list", epilog=EXIT_CODES)(list_tracepoints)
 app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)
 app.command("dump", epilog=EXIT_CODES)(dump)
+app.command("doctor", epilog=EXIT_CODES)(doctor)
 
 
 @app.command(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from axebpf.cli import report
+from axebpf.cli.complete import workload_names
 from axebpf.cli.console import Screen
 from axebpf.cli.session import Session, views
 from axebpf.cli.tracepoints import find
@@ -29,7 +30,14 @@ WORKLOAD, BENCH, OUTPUT = "The workload", "The bench", "What is shown"
 def run(
     files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
     workload: Annotated[
-        str, typer.Option("--on", metavar="WORKLOAD", help="What the hypervisor does: boot.", rich_help_panel=WORKLOAD)
+        str,
+        typer.Option(
+            "--on",
+            metavar="WORKLOAD",
+            help="What the hypervisor does: boot.",
+            rich_help_panel=WORKLOAD,
+            autocompletion=workload_names,
+        ),
     ] = "boot",
     vms: Annotated[int | None, typer.Option(help="Virtual machines, 1 to 8.", rich_help_panel=WORKLOAD)] = None,
     vcpus: Annotated[int | None, typer.Option(help="vCPUs of each, 1 to 8.", rich_help_panel=WORKLOAD)] = None,

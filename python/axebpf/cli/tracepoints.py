@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from axebpf import _native
+from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Column, Screen
 from axebpf.errors import AxebpfError, NotFound, did_you_mean
 from axebpf.tracepoint import Field, Tracepoint
@@ -21,7 +22,12 @@ __all__ = ["Target", "find", "format_file", "header_file", "list_tracepoints"]
 
 Pattern = Annotated[
     str,
-    typer.Argument(metavar="[PATTERN]", help="Names with wildcards: 'vmm:vm_*', or only 'vm_*'.", show_default=False),
+    typer.Argument(
+        metavar="[PATTERN]",
+        help="Names with wildcards: 'vmm:vm_*', or only 'vm_*'.",
+        show_default=False,
+        autocompletion=tracepoint_names,
+    ),
 ]
 
 
@@ -97,7 +103,9 @@ def _json_field(f: Field, offset: int, size: int) -> dict[str, object]:
 
 
 def format_file(
-    event: Annotated[str, typer.Argument(help="A tracepoint, such as vmm:vcpu_run_exit.")],
+    event: Annotated[
+        str, typer.Argument(help="A tracepoint, such as vmm:vcpu_run_exit.", autocompletion=tracepoint_names)
+    ],
     target: Annotated[Target, typer.Option(help="In whose form.")] = Target.LINUX,
 ) -> None:
     """Show the format file of a tracepoint, which tells trace-cmd and perf how to read its records."""
