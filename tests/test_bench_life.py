@@ -176,6 +176,18 @@ def test_events_of_a_workload_need_enough_cpus() -> None:
     assert result.events == sum(len(chunk) for chunk in stream) == sum(result.by_tracepoint.values())
 
 
+def test_a_run_tells_how_far_it_is_after_each_chunk() -> None:
+    chunks = list(workload("boot", seed=1, duration_s=0.5))
+    told: list[tuple[int, int]] = []
+    bench = Bench()
+    result = bench.run("boot", seed=1, duration_s=0.5, progress=lambda so_far: told.append(tuple(so_far)))
+    sizes = [len(chunk) for chunk in chunks]
+    assert told == [(sum(sizes[: n + 1]), int(chunk.time_ns[-1])) for n, chunk in enumerate(chunks)]
+    assert told[-1] == (result.events, result.time_ns)
+    with pytest.raises(ZeroDivisionError):
+        bench.run("boot", duration_s=0.1, progress=lambda _: 1 // 0)
+
+
 # Closing
 
 AFTER_CLOSE: dict[str, Callable[[dict[str, Any]], object]] = {

@@ -11,12 +11,13 @@ import itertools
 import os
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
+from axebpf.bench.run import Progress, RunResult, fire_stream
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -45,26 +46,12 @@ __all__ = [
     "Program",
     "ProgramRun",
     "ProgramStats",
+    "Progress",
     "RunResult",
     "Statistics",
     "Step",
     "TracepointHandle",
 ]
-
-
-class RunResult(NamedTuple):
-    """What a workload came to."""
-
-    events: int
-    """Events fired."""
-    by_tracepoint: dict[str, int]
-    """Events of each tracepoint."""
-    lost: int
-    """Trace entries lost."""
-    programs: dict[str, ProgramStats]
-    """What each program did during the run, by its name (with `#id` where two share one)."""
-    time_ns: int
-    """Time of the last event."""
 
 
 U64 = (1 << 64) - 1
@@ -336,11 +323,13 @@ class Bench:
 
     # Events
 
-    def run(self, workload: str, **parameters: Any) -> RunResult:
+    def run(
+        self, workload: str, *, progress: Callable[[Progress], object] | None = None, **parameters: Any
+    ) -> RunResult:
         """Runs a simulated hypervisor: fires the events of a workload (`boot`), in order, at their times.
 
-        Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault where a program was
-        stopped.
+        `progress` is called after each piece of some thousand events. Raises HypervisorError for an unknown workload
+        or a parameter out of range; ProgramFault where a program was stopped.
         """
         from axebpf.hypervisor import workload as make
 
@@ -350,40 +339,7 @@ class Bench:
                 f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
                 workload=workload,
             )
-        before = {program.id: program.stats for program in self._programs}
-        fired = {name: handle.fired for name, handle in self.tracepoints.items()}
-        lost = self.trace.lost
-        events = last = 0
-        for chunk in stream:
-            handles = [self.tracepoints[name] for name in chunk.names]
-            columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
-            events += self._native.fire_mixed(
-                [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
-            )
-            last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
-        counts = {name: handle.fired - fired[name] for name, handle in self.tracepoints.items()}
-        return RunResult(
-            events=events,
-            by_tracepoint={name: count for name, count in counts.items() if count},
-            lost=self.trace.lost - lost,
-            programs=self._program_deltas(before),
-            time_ns=last,
-        )
-
-    def _program_deltas(self, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:
-        out: dict[str, ProgramStats] = {}
-        for program in self._programs:
-            # A callback may have loaded a program meanwhile.
-            old, new = before.get(program.id, ProgramStats(0, 0, 0, 0)), program.stats
-            delta = ProgramStats(
-                new.runs - old.runs,
-                new.misses - old.misses,
-                new.faults - old.faults,
-                new.instructions - old.instructions,
-            )
-            if delta.runs or delta.misses:
-                out[program.name if program.name not in out else f"{program.name}#{program.id}"] = delta
-        return out
+        return fire_stream(self, stream, progress)
 
     @property
     def cpu(self) -> int:

@@ -1,0 +1,79 @@
+"""A stream of events on its way through a bench, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from axebpf.bench.program import ProgramStats
+
+if TYPE_CHECKING:
+    from axebpf.bench import Bench
+    from axebpf.hypervisor import Chunk
+
+__all__ = ["Progress", "RunResult", "fire_stream"]
+
+
+class RunResult(NamedTuple):
+    """What a workload came to."""
+
+    events: int
+    """Events fired."""
+    by_tracepoint: dict[str, int]
+    """Events of each tracepoint."""
+    lost: int
+    """Trace entries lost."""
+    programs: dict[str, ProgramStats]
+    """What each program did during the run, by its name (with `#id` where two share one)."""
+    time_ns: int
+    """Time of the last event."""
+
+
+class Progress(NamedTuple):
+    """How far a run has come."""
+
+    events: int
+    """Events fired so far."""
+    time_ns: int
+    """Time of the last of them."""
+
+
+def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None) -> RunResult:
+    """Fires the events of a stream and says what became of them; tells `progress` after each chunk."""
+    before = {program.id: program.stats for program in bench._programs}
+    fired = {name: handle.fired for name, handle in bench.tracepoints.items()}
+    lost = bench.trace.lost
+    events = last = 0
+    for chunk in stream:
+        handles = [bench.tracepoints[name] for name in chunk.names]
+        columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
+        events += bench._native.fire_mixed(
+            [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
+        )
+        last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
+        if progress is not None:
+            progress(Progress(events, last))
+    counts = {name: handle.fired - fired.get(name, 0) for name, handle in bench.tracepoints.items()}
+    return RunResult(
+        events=events,
+        by_tracepoint={name: count for name, count in counts.items() if count},
+        lost=bench.trace.lost - lost,
+        programs=_program_deltas(bench, before),
+        time_ns=last,
+    )
+
+
+def _program_deltas(bench: Bench, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:
+    out: dict[str, ProgramStats] = {}
+    for program in bench._programs:
+        # A callback may have loaded a program meanwhile.
+        old, new = before.get(program.id, ProgramStats(0, 0, 0, 0)), program.stats
+        delta = ProgramStats(
+            new.runs - old.runs,
+            new.misses - old.misses,
+            new.faults - old.faults,
+            new.instructions - old.instructions,
+        )
+        if delta.runs or delta.misses:
+            out[program.name if program.name not in out else f"{program.name}#{program.id}"] = delta
+    return out
