@@ -14,6 +14,8 @@ from axebpf.cli.demo import demo
 from axebpf.cli.doctor import doctor
 from axebpf.cli.dump import dump
 from axebpf.cli.run import run
+from axebpf.cli.stat import stat
+from axebpf.cli.trace import trace
 from axebpf.cli.tracepoints import format_file, header_file, list_tracepoints
 from axebpf.errors import AxebpfError
 
@@ -63,6 +65,8 @@ def options(
 
 app.command("demo", epilog=EXIT_CODES)(demo)
 app.command("run", epilog=EXIT_CODES)(run)
+app.command("stat", epilog=EXIT_CODES)(stat)
+app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("list", epilog=EXIT_CODES)(list_tracepoints)
 app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)

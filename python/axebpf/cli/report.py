@@ -13,7 +13,19 @@ from axebpf.cli.units import BUCKETS, duration, number, sparkline
 from axebpf.cli.values import Enums, cell, leaves
 from axebpf.maps import PerCpu
 
-__all__ = ["count", "histogram", "latencies", "losses", "map_table", "objects", "programs", "time", "trace", "workload"]
+__all__ = [
+    "count",
+    "histogram",
+    "latencies",
+    "losses",
+    "map_table",
+    "objects",
+    "programs",
+    "statistics",
+    "time",
+    "trace",
+    "workload",
+]
 
 _LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
 _WIDE = 92
@@ -150,9 +162,29 @@ def latencies(screen: Screen, session: Session) -> None:
     screen.line()
 
 
+def statistics(screen: Screen, session: Session, top: int | None) -> None:
+    """Count and times of every tracepoint that has fired, a line each; at most `top` of them."""
+    shown = session.most_frequent(top)
+    rest = len(session.fired) - len(shown)
+    screen.heading("Tracepoints", f"{rest} more have fired; --top shows more of them" if rest > 0 else "")
+    columns = [Column("tracepoint", style="bold"), Column("count", right=True)]
+    columns += [Column(name, right=True) for name in ("min", "avg", "~p50", "~p99", "max", "last at")]
+    rows = []
+    for name, s in shown:
+        middle, high = (session.bench.stats.percentile(name, p) for p in (50, 99))
+        times = [s.min_ns, s.avg_ns, middle, high, s.max_ns, s.last_timestamp_ns]
+        rows.append((name, count(screen, s.count), *(time(screen, ns) for ns in times)))
+    screen.table(columns, rows)
+    screen.line()
+
+
 def histogram(screen: Screen, session: Session, name: str) -> None:
     """The latency histogram of a tracepoint."""
     statistics = session.bench.stats[name]
+    if not statistics.samples:
+        screen.heading(name, f"{count(screen, statistics.count)} events, none with a duration")
+        screen.line()
+        return
     estimates = [(p, session.bench.stats.percentile(name, p)) for p in (50, 90, 99)]
     within = ", ".join(f"~p{p} {time(screen, ns)}" for p, ns in estimates)
     screen.heading(name, f"{count(screen, statistics.samples)} durations: {within}")

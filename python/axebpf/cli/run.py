@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from axebpf.cli import report
-from axebpf.cli.complete import workload_names
 from axebpf.cli.console import Screen
+from axebpf.cli.options import Arch, Events, On, Seconds, Seed, Vcpus, Vms, parameters
 from axebpf.cli.session import Session, views
 from axebpf.cli.tracepoints import find
 
@@ -24,33 +24,18 @@ class Engine(enum.StrEnum):
     INTERPRETER = "interpreter"
 
 
-WORKLOAD, BENCH, OUTPUT = "The workload", "The bench", "What is shown"
+BENCH, OUTPUT = "The bench", "What is shown"
 
 
 def run(
     files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
-    workload: Annotated[
-        str,
-        typer.Option(
-            "--on",
-            metavar="WORKLOAD",
-            help="What the hypervisor does: boot.",
-            rich_help_panel=WORKLOAD,
-            autocompletion=workload_names,
-        ),
-    ] = "boot",
-    vms: Annotated[int | None, typer.Option(help="Virtual machines, 1 to 8.", rich_help_panel=WORKLOAD)] = None,
-    vcpus: Annotated[int | None, typer.Option(help="vCPUs of each, 1 to 8.", rich_help_panel=WORKLOAD)] = None,
-    arch: Annotated[str | None, typer.Option(help="Architecture: aarch64 or x86_64.", rich_help_panel=WORKLOAD)] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="How long each VM lives, in simulated time.", rich_help_panel=WORKLOAD)
-    ] = None,
-    events: Annotated[
-        int | None, typer.Option(help="About how many events, in place of --seconds.", rich_help_panel=WORKLOAD)
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(help="The same seed gives the same events and random numbers.", rich_help_panel=WORKLOAD)
-    ] = 0,
+    on: On = "boot",
+    vms: Vms = None,
+    vcpus: Vcpus = None,
+    arch: Arch = None,
+    seconds: Seconds = None,
+    events: Events = None,
+    seed: Seed = 0,
     engine: Annotated[Engine, typer.Option(help="What runs the programs.", rich_help_panel=BENCH)] = Engine.AUTO,
     variables: Annotated[
         list[str] | None,
@@ -83,10 +68,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
-    given = {"vms": vms, "vcpus": vcpus, "arch": arch, "seed": seed, "duration_s": seconds, "events": events}
-    parameters = {name: value for name, value in given.items() if value is not None}
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    session = Session.open(workload, parameters, engine=engine.value, seed=seed, **options)
+    given = parameters(vms, vcpus, arch, seconds, events, seed)
+    session = Session.open(on, given, engine=engine.value, seed=seed, **options)
     session.load(files, dict(_variable(text) for text in variables or []))
     session.attach()
     if trace:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axebpf.bench import Bench, Link, LoadedObject, Program, Statistics
+from axebpf.bench import Bench, Link, LoadedObject, Program, Progress, Statistics
 from axebpf.cli.objects import read_object
+from axebpf.cli.progress import progress
 from axebpf.cli.values import Enums, plain
 from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
 from axebpf.hypervisor import Stream, workload
@@ -85,10 +86,17 @@ class Session:
         """The tracepoints that programs are attached to, each once."""
         return list(dict.fromkeys(a.place for a in self.attachments if a.link is not None))
 
-    def run(self) -> None:
-        """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`."""
+    def run(self, tell: Callable[[Progress], object] | None = None) -> None:
+        """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`.
+
+        `tell` hears how far it has come; without one, the terminal does.
+        """
         try:
-            self.bench.run(self.stream.workload, **self.parameters)
+            if tell is not None:
+                self.bench.run(self.stream.workload, progress=tell, **self.parameters)
+                return
+            with progress() as told:
+                self.bench.run(self.stream.workload, progress=told, **self.parameters)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
 
@@ -108,6 +116,21 @@ class Session:
     def latencies(self) -> dict[str, Statistics]:
         """Statistics of the tracepoints that have a duration."""
         return {name: s for name, s in self.bench.stats.items() if s.samples}
+
+    def most_frequent(self, top: int | None) -> list[tuple[str, Statistics]]:
+        """Statistics of the tracepoints that have fired, the most frequent first; at most `top` of them."""
+        return sorted(self.bench.stats.items(), key=lambda item: -item[1].count)[:top]
+
+    def statistics_json(self, top: int | None) -> dict[str, Any]:
+        """What `axebpf stat --json` prints."""
+        names = ("count", "samples", "total_ns", "min_ns", "max_ns", "avg_ns", "p50_ns", "p90_ns", "p99_ns")
+        return {
+            "workload": {"name": self.stream.workload, "parameters": dict(self.stream.parameters)},
+            "statistics": {
+                name: {n: getattr(s, n) for n in (*names, "last_timestamp_ns")} | {"buckets": list(s.buckets)}
+                for name, s in self.most_frequent(top)
+            },
+        }
 
     @property
     def enums(self) -> Enums:

@@ -1,0 +1,53 @@
+"""`axebpf stat`: what the events of each tracepoint came to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from axebpf.cli import report
+from axebpf.cli.complete import tracepoint_names
+from axebpf.cli.console import Screen
+from axebpf.cli.options import Arch, Events, On, Seconds, Seed, Vcpus, Vms, parameters
+from axebpf.cli.session import Session
+from axebpf.cli.tracepoints import find
+
+__all__ = ["stat"]
+
+
+def stat(
+    on: On = "boot",
+    vms: Vms = None,
+    vcpus: Vcpus = None,
+    arch: Arch = None,
+    seconds: Seconds = None,
+    events: Events = None,
+    seed: Seed = 0,
+    hist: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="EVENT",
+            help="Shows the histogram of this tracepoint's durations too; wildcards too.",
+            autocompletion=tracepoint_names,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only the N tracepoints with the most events.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show count, times and distribution of every tracepoint that has fired, the most frequent first."""
+    histograms = [tracepoint.event_name for pattern in hist or [] for tracepoint in find(pattern)]
+    session = Session.open(on, parameters(vms, vcpus, arch, seconds, events, seed), seed=seed)
+    session.run()
+    screen = Screen()
+    if as_json:
+        screen.json(session.statistics_json(top))
+    else:
+        report.workload(screen, session)
+        report.statistics(screen, session, top)
+        for name in histograms:
+            report.histogram(screen, session, name)
+    if session.stopped is not None:
+        raise session.stopped

@@ -1,0 +1,84 @@
+"""`axebpf trace`: the trace, line by line, as `cat trace_pipe` shows it on Linux."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from axebpf.bench import Progress
+from axebpf.cli.complete import tracepoint_names
+from axebpf.cli.console import Screen
+from axebpf.cli.options import Arch, Events, On, Seconds, Seed, Vcpus, Vms, parameters
+from axebpf.cli.session import Session
+from axebpf.cli.tracepoints import Target, find
+
+__all__ = ["trace"]
+
+_ROOM = 1 << 19
+"""Entries between two looks at the trace: several for each event of a chunk, so that printed lines fit too."""
+
+
+class _Enough(Exception):  # noqa: N818 (no error)
+    """As many lines as were asked for."""
+
+
+def trace(
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATTERN]...",
+            help="Tracepoints, wildcards too; all if not given.",
+            show_default=False,
+            autocompletion=tracepoint_names,
+        ),
+    ] = None,
+    on: On = "boot",
+    vms: Vms = None,
+    vcpus: Vcpus = None,
+    arch: Arch = None,
+    seconds: Seconds = None,
+    events: Events = None,
+    seed: Seed = 0,
+    load: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OBJECT", help="Loads and attaches an object file, whose programs may print."),
+    ] = None,
+    number: Annotated[
+        int | None, typer.Option("-n", "--number", min=1, metavar="N", help="Ends after N lines.")
+    ] = None,
+    target: Annotated[Target, typer.Option(help="In whose form.")] = Target.LINUX,
+) -> None:
+    """Show events as they happen, each as a line of the trace."""
+    session = Session.open(
+        on, parameters(vms, vcpus, arch, seconds, events, seed), seed=seed, statistics=False, trace_entries=_ROOM
+    )
+    if load:
+        session.load(load)
+        session.attach()
+    for pattern in patterns or ["*"]:
+        for tracepoint in find(pattern):
+            session.bench.enable(tracepoint.event_name)
+    screen, left, lost = Screen(), number, 0
+
+    def show(_: Progress) -> None:
+        nonlocal left, lost
+        shown = session.bench.trace
+        lines = shown.text(target=target.value).splitlines(keepends=True)
+        screen.text("".join(lines[:left]))
+        lost += shown.lost
+        shown.clear()
+        if left is not None:
+            left -= len(lines)
+            if left <= 0:
+                raise _Enough
+
+    try:
+        session.run(show)
+    except _Enough:
+        return
+    if lost:
+        print(f"axebpf: {lost} lines were lost: programs printed more than the trace holds", file=sys.stderr)
+    if session.stopped is not None:
+        raise session.stopped
