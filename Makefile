@@ -133,7 +133,7 @@ compile = cd $(@D) && $(CLANG) $(BPF_CFLAGS) -fdebug-prefix-map=$(CURDIR)/$(@D)=
 .PHONY: examples
 examples: $(BPF_OBJECTS) ## compile the C programs again (needs clang, llvm and libbpf's headers)
 
-%.bpf.o: %.bpf.c $(EXAMPLES)/vmm.h $(AXVISOR)/axvisor.h
+%.bpf.o: %.bpf.c $(wildcard $(EXAMPLES)/*.h) $(AXVISOR)/axvisor.h
 	$(call compile,-D__TARGET_ARCH_arm64)
 
 $(AXVISOR)/kprobe_args.arm64.bpf.o: $(AXVISOR)/kprobe_args.bpf.c $(AXVISOR)/axvisor.h
