@@ -108,6 +108,10 @@ docs: $(VENV)/package.stamp $(VENV)/docs.stamp ## the guide and the reference, i
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
+.PHONY: pictures
+pictures: $(VENV)/package.stamp ## draw the pictures of the guide again
+	$(BIN)/python docs/pictures.py
+
 .PHONY: fuzz
 fuzz: ## fuzz the readers of untrusted input, a minute each (needs cargo-fuzz and a nightly toolchain)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
