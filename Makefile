@@ -108,6 +108,10 @@ docs: $(VENV)/package.stamp $(VENV)/docs.stamp ## the guide and the reference, i
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
+.PHONY: pictures
+pictures: $(VENV)/package.stamp ## draw the pictures of the guide again
+	$(BIN)/python docs/pictures.py
+
 .PHONY: fuzz
 fuzz: ## fuzz the readers of untrusted input, a minute each (needs cargo-fuzz and a nightly toolchain)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz" >&2; exit 1; }
@@ -133,7 +137,7 @@ compile = cd $(@D) && $(CLANG) $(BPF_CFLAGS) -fdebug-prefix-map=$(CURDIR)/$(@D)=
 .PHONY: examples
 examples: $(BPF_OBJECTS) ## compile the C programs again (needs clang, llvm and libbpf's headers)
 
-%.bpf.o: %.bpf.c $(EXAMPLES)/vmm.h $(AXVISOR)/axvisor.h
+%.bpf.o: %.bpf.c $(wildcard $(EXAMPLES)/*.h) $(AXVISOR)/axvisor.h
 	$(call compile,-D__TARGET_ARCH_arm64)
 
 $(AXVISOR)/kprobe_args.arm64.bpf.o: $(AXVISOR)/kprobe_args.bpf.c $(AXVISOR)/axvisor.h

@@ -7,7 +7,7 @@ take and give bytes and raise `MapError` with Linux's errno.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from axebpf.btf import Codec, Layout, codec_of
@@ -38,14 +38,22 @@ class PerCpu(tuple[Any, ...]):
     __slots__ = ()
 
     def sum(self) -> Any:
-        """All values added: numbers, or structures member by member."""
-        first = self[0]
-        if isinstance(first, tuple):
-            members = zip(*self, strict=True)
-            return type(first)(*(sum(column) for column in members))
-        if isinstance(first, list):
-            return [sum(column) for column in zip(*self, strict=True)]
-        return sum(self)
+        """All values added: numbers, or structures and arrays member by member.
+
+        >>> PerCpu([[1, [2, 3]], [4, [5, 6]]]).sum()
+        [5, [7, 9]]
+        """
+        return _added(self)
+
+
+def _added(values: Sequence[Any]) -> Any:
+    """The sum of values of one type, which is as deep as the type is."""
+    first = values[0]
+    if isinstance(first, tuple):
+        return type(first)(*(_added(members) for members in zip(*values, strict=True)))
+    if isinstance(first, list):
+        return [_added(members) for members in zip(*values, strict=True)]
+    return sum(values)
 
 
 def _codec(layout: Layout | None, size: int) -> Codec:
