@@ -10,14 +10,14 @@ import fnmatch
 import itertools
 import os
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
-from axebpf.bench.run import Progress, RunResult, fire_stream
+from axebpf.bench.run import Progress, ReplayResult, RunResult, fire_stream
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -36,6 +36,9 @@ from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
+if TYPE_CHECKING:
+    from axebpf.recording import Recording, Rule
+
 __all__ = [
     "Bench",
     "Clock",
@@ -47,6 +50,7 @@ __all__ = [
     "ProgramRun",
     "ProgramStats",
     "Progress",
+    "ReplayResult",
     "RunResult",
     "Statistics",
     "Step",
@@ -340,6 +344,39 @@ class Bench:
                 workload=workload,
             )
         return fire_stream(self, stream, progress)
+
+    def replay(
+        self,
+        source: str | os.PathLike[str] | bytes | Recording,
+        *,
+        format: str | None = None,
+        mapping: Iterable[Rule] | None = None,
+        progress: Callable[[Progress], object] | None = None,
+    ) -> ReplayResult:
+        """Fires the events of a recording, at their times and on their CPUs.
+
+        `source` is the path or the bytes of ftrace text (`trace`, `trace_pipe`, `trace-cmd report`) or CSV, or a
+        `Recording`. Events of this bench's tracepoints are taken as they are, those of KVM by the table
+        `axebpf.recording.KVM`, or `mapping` in its place. All have pid 0 and comm `axvisor`. Raises RecordingError
+        (file, line) for what cannot be read, ClockError where the recording has more CPUs; ProgramFault where a
+        program was stopped.
+
+        >>> with Bench() as bench:
+        ...     bench.replay(b" qemu-7 [000] ..... 3.000001: kvm_exit: vcpu 0 reason VMCALL rip 0x1").by_tracepoint
+        {'vmm:vcpu_run_exit': 1}
+        """
+        from axebpf.recording import Recording
+
+        if not isinstance(source, Recording):
+            known = {handle.name: handle.declaration for handle in self._by_slot}
+            source = Recording(source, format=format, mapping=mapping, tracepoints=known)
+        if source.cpus > self.cpus:
+            raise ClockError(
+                f"{source.file} has events on {source.cpus} CPUs, this bench {self.cpus}; "
+                f"make it with Bench(cpus={source.cpus})"
+            )
+        run = fire_stream(self, source, progress)
+        return ReplayResult(*run, dict(source.unmapped), source.skipped + source.unfit, source.lost, source.backwards)
 
     @property
     def cpu(self) -> int:

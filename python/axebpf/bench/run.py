@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.bench.program import ProgramStats
 
@@ -29,6 +29,29 @@ class RunResult(NamedTuple):
     """Time of the last event."""
 
 
+class ReplayResult(NamedTuple):
+    """What a recording came to: the first five as in `RunResult`, then what of it did not become events."""
+
+    events: int
+    """Events fired."""
+    by_tracepoint: dict[str, int]
+    """Events of each tracepoint."""
+    lost: int
+    """Trace entries of this bench lost."""
+    programs: dict[str, ProgramStats]
+    """What each program did, by its name."""
+    time_ns: int
+    """Time of the last event."""
+    unmapped: dict[str, int]
+    """Recorded events that nothing here corresponds to, by name."""
+    skipped: int
+    """Lines that could not be read: cut off, or with values that do not fit."""
+    lost_in_recording: int
+    """Events that the recorder says it lost."""
+    backwards: int
+    """Events whose time is before that of the event before them on the same CPU."""
+
+
 class Progress(NamedTuple):
     """How far a run has come."""
 
@@ -46,7 +69,10 @@ def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progr
     events = last = 0
     for chunk in stream:
         handles = [bench.tracepoints[name] for name in chunk.names]
-        columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
+        columns = [
+            [_column(chunk.columns[h.name][f.name], f.type.count, f.type.size) for f in h.declaration.fields]
+            for h in handles
+        ]
         events += bench._native.fire_mixed(
             [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
         )
@@ -61,6 +87,11 @@ def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progr
         programs=_program_deltas(bench, before),
         time_ns=last,
     )
+
+
+def _column(values: Any, count: int, size: int) -> Any:
+    """As the core takes it: integers, or for a field that is an array its bytes with their number a row."""
+    return (values.tobytes(), size) if count else values
 
 
 def _program_deltas(bench: Bench, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:

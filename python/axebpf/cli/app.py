@@ -13,6 +13,7 @@ from axebpf.cli import execute
 from axebpf.cli.demo import demo
 from axebpf.cli.doctor import doctor
 from axebpf.cli.dump import dump
+from axebpf.cli.replay import replay
 from axebpf.cli.run import run
 from axebpf.cli.stat import stat
 from axebpf.cli.trace import trace
@@ -65,6 +66,7 @@ def options(
 
 app.command("demo", epilog=EXIT_CODES)(demo)
 app.command("run", epilog=EXIT_CODES)(run)
+app.command("replay", epilog=EXIT_CODES)(replay)
 app.command("stat", epilog=EXIT_CODES)(stat)
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("list", epilog=EXIT_CODES)(list_tracepoints)

@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 import typer
 
-from axebpf.cli.complete import workload_names
+from axebpf.cli.complete import tracepoint_names, workload_names
 
-__all__ = ["Arch", "Events", "On", "Seconds", "Seed", "Vcpus", "Vms", "parameters"]
+__all__ = [
+    "Arch",
+    "AsJson",
+    "Budget",
+    "Enable",
+    "Engine",
+    "Engines",
+    "Events",
+    "MapNames",
+    "On",
+    "Rows",
+    "Seconds",
+    "Seed",
+    "TraceLines",
+    "Variables",
+    "Vcpus",
+    "Vms",
+    "parameters",
+]
 
-_PANEL = "The workload"
+_PANEL, _BENCH, _OUTPUT = "The workload", "The bench", "What is shown"
+
+
+class Engines(enum.StrEnum):
+    """What runs the programs."""
+
+    AUTO = "auto"
+    INTERPRETER = "interpreter"
+
 
 On = Annotated[
     str,
     typer.Option(
         "--on",
-        metavar="WORKLOAD",
-        help="What the hypervisor does: boot.",
+        metavar="SOURCE",
+        help="What the hypervisor does: a workload such as boot, or the file of a recording.",
         rich_help_panel=_PANEL,
         autocompletion=workload_names,
     ),
@@ -34,6 +61,35 @@ Events = Annotated[
 Seed = Annotated[
     int, typer.Option(help="The same seed gives the same events and random numbers.", rich_help_panel=_PANEL)
 ]
+Engine = Annotated[Engines, typer.Option(help="What runs the programs.", rich_help_panel=_BENCH)]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Sets a global variable, constants too.", rich_help_panel=_BENCH),
+]
+Budget = Annotated[
+    int | None, typer.Option(min=1, help="Instructions that one run may execute.", rich_help_panel=_BENCH)
+]
+Enable = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Tracepoints whose events enter the trace; those with programs if not given.",
+        rich_help_panel=_OUTPUT,
+        autocompletion=tracepoint_names,
+    ),
+]
+TraceLines = Annotated[int, typer.Option("--trace", min=0, help="Lines of the trace to show.", rich_help_panel=_OUTPUT)]
+MapNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="NAME",
+        help="Shows only this map. NAME=TYPE reads the records of a ring buffer as that C structure.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Rows = Annotated[int, typer.Option(min=1, help="Entries of a map to show.", rich_help_panel=_OUTPUT)]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.", rich_help_panel=_OUTPUT)]
 
 
 def parameters(

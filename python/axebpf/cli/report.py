@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from axebpf.cli.session import MapView, Session
 from axebpf.cli.units import BUCKETS, duration, number, sparkline
 from axebpf.cli.values import Enums, cell, leaves
 from axebpf.maps import PerCpu
+from axebpf.recording import Recording
 
 __all__ = [
     "count",
@@ -29,6 +31,8 @@ __all__ = [
 
 _LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
 _WIDE = 92
+_NAMES = 8
+"""Kinds of events that are listed; a recording of a whole kernel has hundreds."""
 _MANY_CPUS = 8
 """With more CPUs than this, only the sum of a per-CPU value is shown."""
 
@@ -51,16 +55,40 @@ def objects(screen: Screen, session: Session) -> None:
 
 
 def workload(screen: Screen, session: Session) -> None:
-    """What was run."""
-    set_to = ", ".join(f"{name}={value}" for name, value in session.stream.parameters.items() if value is not None)
-    screen.heading(session.stream.workload, set_to)
-    events = f"{number(sum(session.fired.values()))} events in {duration(session.time_ns)} of the hypervisor's time"
+    """What was run, and of a recording what was read, passed over and why."""
+    source = session.source
+    if isinstance(source, Recording):
+        screen.heading(source.file, f"{source.format}, {_counted(source.events.total(), 'event')} recorded")
+    else:
+        screen.heading(source.workload, ", ".join(f"{n}={v}" for n, v in source.parameters.items() if v is not None))
+    spent = source.last_ns - source.first_ns if isinstance(source, Recording) else session.time_ns
+    events = f"{number(sum(session.fired.values()))} events in {duration(spent)} of the hypervisor's time"
     if isinstance(session.stopped, KeyboardInterrupt):
         events += ", then interrupted"
     elif session.stopped is not None:
         events += ", then stopped by a fault"
     screen.line(f"  {events}")
+    if isinstance(source, Recording):
+        for line in _passed_over(source):
+            screen.line(f"  {line}", "yellow")
     screen.line()
+
+
+def _passed_over(recording: Recording) -> Iterator[str]:
+    """What of a recording did not become events."""
+    if recording.unmapped:
+        names = ", ".join(f"{name} {number(n)}" for name, n in recording.unmapped.most_common(_NAMES))
+        rest = len(recording.unmapped) - _NAMES
+        more = f" and {rest} more kinds" if rest > 0 else ""
+        yield f"{_counted(recording.unmapped.total(), 'event')} that nothing here corresponds to: {names}{more}"
+    if recording.skipped or recording.unfit:
+        line, text = recording.first_skipped or (0, "")
+        first = f"; the first is line {line}: {text[:60]}"
+        yield f"{_counted(recording.skipped + recording.unfit, 'line')} could not be read{first}"
+    if recording.lost:
+        yield f"{_counted(recording.lost, 'event')} lost by the recorder"
+    if recording.backwards:
+        yield f"{_counted(recording.backwards, 'event')} with a time before that of the one before on the same CPU"
 
 
 def programs(screen: Screen, session: Session) -> None:

@@ -1,30 +1,38 @@
-"""`axebpf run`: objects on a simulated hypervisor."""
+"""`axebpf run`: objects on a simulated hypervisor, or on the recording of a real one."""
 
 from __future__ import annotations
 
 import ast
-import enum
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from axebpf.cli import report
 from axebpf.cli.console import Screen
-from axebpf.cli.options import Arch, Events, On, Seconds, Seed, Vcpus, Vms, parameters
-from axebpf.cli.session import Session, views
+from axebpf.cli.options import (
+    Arch,
+    AsJson,
+    Budget,
+    Enable,
+    Engine,
+    Engines,
+    Events,
+    MapNames,
+    On,
+    Rows,
+    Seconds,
+    Seed,
+    TraceLines,
+    Variables,
+    Vcpus,
+    Vms,
+    parameters,
+)
+from axebpf.cli.session import MapView, Session, views
 from axebpf.cli.tracepoints import find
 
-__all__ = ["Engine", "run"]
-
-
-class Engine(enum.StrEnum):
-    """What runs the programs."""
-
-    AUTO = "auto"
-    INTERPRETER = "interpreter"
-
-
-BENCH, OUTPUT = "The bench", "What is shown"
+__all__ = ["run", "run_and_show"]
 
 
 def run(
@@ -36,66 +44,67 @@ def run(
     seconds: Seconds = None,
     events: Events = None,
     seed: Seed = 0,
-    engine: Annotated[Engine, typer.Option(help="What runs the programs.", rich_help_panel=BENCH)] = Engine.AUTO,
-    variables: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Sets a global variable, constants too.", rich_help_panel=BENCH
-        ),
-    ] = None,
-    budget: Annotated[
-        int | None, typer.Option(min=1, help="Instructions that one run may execute.", rich_help_panel=BENCH)
-    ] = None,
-    enable: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Tracepoints whose events enter the trace; those with programs if not given.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    trace: Annotated[int, typer.Option(min=0, help="Lines of the trace to show.", rich_help_panel=OUTPUT)] = 10,
-    maps: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="NAME",
-            help="Shows only this map. NAME=TYPE reads the records of a ring buffer as that C structure.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Entries of a map to show.", rich_help_panel=OUTPUT)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.", rich_help_panel=OUTPUT)] = False,
+    engine: Engine = Engines.AUTO,
+    variables: Variables = None,
+    budget: Budget = None,
+    enable: Enable = None,
+    trace: TraceLines = 10,
+    maps: MapNames = None,
+    rows: Rows = 20,
+    as_json: AsJson = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
     given = parameters(vms, vcpus, arch, seconds, events, seed)
     session = Session.open(on, given, engine=engine.value, seed=seed, **options)
-    session.load(files, dict(_variable(text) for text in variables or []))
-    session.attach()
+    run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
+
+
+def run_and_show(
+    session: Session,
+    files: Sequence[str],
+    variables: Sequence[str],
+    enable: Sequence[str],
+    trace: int,
+    maps: Sequence[str],
+    rows: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Loads and attaches objects, runs the session's source, and shows what came of it."""
+    if files:
+        session.load(files, dict(_variable(text) for text in variables))
+        session.attach()
     if trace:
         for pattern in enable or session.places:
             for tracepoint in find(pattern):
                 session.bench.enable(tracepoint.event_name)
     session.run()
-    chosen = views(session, maps or [])
+    chosen = views(session, maps)
     screen = Screen()
     if as_json:
         screen.json(session.json(chosen, trace))
     else:
-        report.objects(screen, session)
-        report.workload(screen, session)
-        report.programs(screen, session)
-        for view in chosen:
-            report.map_table(screen, view, session.enums, rows)
-        for name in session.latencies:
-            if name in session.places:
-                report.histogram(screen, session, name)
-        report.latencies(screen, session)
-        report.trace(screen, session, trace)
-        report.losses(screen, session)
+        _show(screen, session, chosen, rows, trace)
     if session.stopped is not None:
         raise session.stopped
+
+
+def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int, trace: int) -> None:
+    report.objects(screen, session)
+    report.workload(screen, session)
+    if session.attachments:
+        report.programs(screen, session)
+    else:
+        report.statistics(screen, session, None)
+    for view in chosen:
+        report.map_table(screen, view, session.enums, rows)
+    for name in session.latencies:
+        if name in session.places:
+            report.histogram(screen, session, name)
+    report.latencies(screen, session)
+    report.trace(screen, session, trace)
+    report.losses(screen, session)
 
 
 def _variable(text: str) -> tuple[str, Any]:

@@ -11,9 +11,10 @@ from axebpf.bench import Bench, Link, LoadedObject, Program, Progress, Statistic
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.values import Enums, plain
-from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
-from axebpf.hypervisor import Stream, workload
+from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, RecordingError, did_you_mean
+from axebpf.hypervisor import WORKLOADS, Stream, workload
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
+from axebpf.recording import Recording
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
 
@@ -36,12 +37,12 @@ class Attachment:
 
 @dataclass
 class Session:
-    """A bench, the objects in it, and the stream of events that it is to see."""
+    """A bench, the objects in it, and the workload or recording that it is to see."""
 
     bench: Bench
-    stream: Stream
+    source: Stream | Recording
     parameters: Mapping[str, Any]
-    """The workload's parameters as given; `stream.parameters` has those that it decided itself too."""
+    """The workload's parameters as given; `source.parameters` has those that it decided itself too."""
     objects: dict[str, LoadedObject] = field(default_factory=dict)
     """By file, as given."""
     attachments: list[Attachment] = field(default_factory=list)
@@ -50,9 +51,23 @@ class Session:
 
     @classmethod
     def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
-        """A bench with as many CPUs as the workload uses; `options` are those of `Bench`. Raises HypervisorError."""
-        stream = workload(name, **parameters)
-        return cls(Bench(cpus=stream.cpus, **options), stream, parameters)
+        """A bench with as many CPUs as the workload or recording uses; `options` are those of `Bench`.
+
+        `name` is a workload's, or else a file's. Raises HypervisorError, RecordingError.
+        """
+        if name in WORKLOADS or not (Path(name).is_file() or "." in name or "/" in name):
+            stream = workload(name, **parameters)
+            return cls(Bench(cpus=stream.cpus, **options), stream, parameters)
+        for parameter in parameters:
+            if parameter != "seed":
+                raise RecordingError(f"a recording has no parameter {parameter}", file=name)
+        return cls.open_recording(name, **options)
+
+    @classmethod
+    def open_recording(cls, file: str, **options: Any) -> Session:
+        """A bench with as many CPUs as the recording uses. Raises RecordingError."""
+        recording = Recording(file)
+        return cls(Bench(cpus=recording.cpus, **options), recording, {})
 
     def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
         """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
@@ -87,18 +102,24 @@ class Session:
         return list(dict.fromkeys(a.place for a in self.attachments if a.link is not None))
 
     def run(self, tell: Callable[[Progress], object] | None = None) -> None:
-        """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`.
+        """Runs the workload or replays the recording. A fault or Ctrl-C ends it early and is kept in `stopped`.
 
         `tell` hears how far it has come; without one, the terminal does.
         """
         try:
             if tell is not None:
-                self.bench.run(self.stream.workload, progress=tell, **self.parameters)
+                self._run(tell)
                 return
             with progress() as told:
-                self.bench.run(self.stream.workload, progress=told, **self.parameters)
+                self._run(told)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
+
+    def _run(self, tell: Callable[[Progress], object] | None) -> None:
+        if isinstance(self.source, Recording):
+            self.bench.replay(self.source, progress=tell)
+        else:
+            self.bench.run(self.source.workload, progress=tell, **self.parameters)
 
     # What came of it. The bench was fresh, so all its counts are of this run.
 
@@ -121,11 +142,20 @@ class Session:
         """Statistics of the tracepoints that have fired, the most frequent first; at most `top` of them."""
         return sorted(self.bench.stats.items(), key=lambda item: -item[1].count)[:top]
 
+    def source_json(self) -> dict[str, Any]:
+        """The workload and its parameters, or the recording and what of it did not become events."""
+        source = self.source
+        if not isinstance(source, Recording):
+            return {"workload": {"name": source.workload, "parameters": dict(source.parameters)}}
+        numbers = {"skipped": source.skipped + source.unfit, "lost": source.lost, "backwards": source.backwards}
+        recorded = {"recorded": dict(source.events), "unmapped": dict(source.unmapped), **numbers}
+        return {"recording": {"file": source.file, "format": source.format, "cpus": source.cpus, **recorded}}
+
     def statistics_json(self, top: int | None) -> dict[str, Any]:
         """What `axebpf stat --json` prints."""
         names = ("count", "samples", "total_ns", "min_ns", "max_ns", "avg_ns", "p50_ns", "p90_ns", "p99_ns")
         return {
-            "workload": {"name": self.stream.workload, "parameters": dict(self.stream.parameters)},
+            **self.source_json(),
             "statistics": {
                 name: {n: getattr(s, n) for n in (*names, "last_timestamp_ns")} | {"buckets": list(s.buckets)}
                 for name, s in self.most_frequent(top)
@@ -142,7 +172,7 @@ class Session:
         """Everything, as `axebpf run --json` prints it."""
         stopped = self.stopped
         return {
-            "workload": {"name": self.stream.workload, "parameters": dict(self.stream.parameters)},
+            **self.source_json(),
             "events": sum(self.fired.values()),
             "by_tracepoint": self.fired,
             "time_ns": self.time_ns,
