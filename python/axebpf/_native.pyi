@@ -183,7 +183,7 @@ class Bench:
     def trace_push(self, record: bytes, comm: bytes | None) -> None:
         """Adds a record as it is, now, on the current CPU; `comm` names the task, in up to 15 bytes.
 
-        Raises NotFound for an unknown id, FieldError for a wrong size.
+        Padding behind it is cut. Raises NotFound for an unknown id, FieldError for too few bytes.
         """
 
     def trace_clear(self) -> None:

@@ -76,8 +76,8 @@ class AxKops:
     def trace_pipe_push_raw_record(self, record: bytes) -> None:
         """Adds a record, its header included, to the trace: now, on the current CPU, whether enabled or not.
 
-        The pid is the header's. Programs, statistics and listeners do not see it; `fire` is for that. Raises NotFound
-        for an id that no tracepoint has, FieldError for a record of the wrong size.
+        The pid is the header's; padding behind the record is cut. Programs, statistics and listeners do not see it;
+        `fire` is for that. Raises NotFound for an id that no tracepoint has, FieldError for too few bytes.
         """
         pid = int.from_bytes(record[4:8], "little", signed=True)
         self._bench._native.trace_push(bytes(record), self._comms.get(pid))

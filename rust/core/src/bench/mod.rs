@@ -275,13 +275,13 @@ impl Bench {
     /// `comm` (without one, pid 0 is the hypervisor and any other unknown). Nothing else sees it.
     ///
     /// # Errors
-    /// [`BenchError::Event`] for an id that no tracepoint has, or another size than that of its records.
+    /// [`BenchError::Event`] for an id that no tracepoint has, or too few bytes for one of its records; padding is cut.
     pub fn push_record(&self, record: &[u8], comm: Option<[u8; 16]>) -> Result<(), BenchError> {
         let registry = self.registry.borrow();
-        let pid = registry.of_record(record)?.record(record)?.pid();
-        let comm = comm.unwrap_or(if pid == 0 { host::COMM } else { [0; 16] });
-        let stamp = Stamp { time_ns: self.clock.now(), cpu: self.clock.cpu(), pid, comm };
-        self.trace.borrow_mut().push_record(stamp, record);
+        let record = registry.of_record(record)?.record(record)?;
+        let comm = comm.unwrap_or(if record.pid() == 0 { host::COMM } else { [0; 16] });
+        let stamp = Stamp { time_ns: self.clock.now(), cpu: self.clock.cpu(), pid: record.pid(), comm };
+        self.trace.borrow_mut().push_record(stamp, record.bytes());
         Ok(())
     }
 
