@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,15 @@ def test_threads_that_call_it_at_once_get_one_bench() -> None:
         assert len({id(bench) for bench in made}) == 1
         assert counted == [29]
         made[0].close()
+
+
+def test_importing_the_package_brings_nothing_that_is_slow() -> None:
+    """The seed's modules, and what they need, come when they are first named."""
+    slow = {"dataclasses", "difflib", "inspect", "numpy", "pathlib", "threading"}
+    slow |= {f"axebpf.{name}" for name in ("kops", "platform", "tracepoint_manager", "tracepoints.stats")}
+    code = f"import sys; before = set(sys.modules); import axebpf; print(*({slow!r} & set(sys.modules)) - before)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == []
 
 
 def blob() -> bytes:
