@@ -30,7 +30,7 @@ import importlib
 from typing import Any
 
 from axebpf import errors
-from axebpf._default import default_bench, is_initialized, set_default_bench
+from axebpf._default import FILLING, default_bench, is_initialized, set_default_bench
 from axebpf._native import assemble, disassemble
 from axebpf.bench import Bench, Link, LoadedObject, Program, ProgramRun, RunResult, Statistics
 from axebpf.errors import (
@@ -109,6 +109,7 @@ __all__ = [
     "i32",
     "i64",
     "init",
+    "init_with_symbols",
     "is_initialized",
     "u8",
     "u16",
@@ -120,22 +121,39 @@ __all__ = [
 def init(**options: Any) -> Bench:
     """Makes the default bench, on which the seed's module-level functions work, and returns it.
 
-    `options` are those of `Bench`. A second call returns the same bench. Raises AlreadyInitialized where it is given
-    options and the default bench is open.
+    `options` are those of `Bench`: `cpus=`, `clock=`, `seed=`, `statistics=` and so on. A second call returns the same
+    bench; once that is closed, a new one. Raises AlreadyInitialized where it is given options and the default bench is
+    open.
 
     >>> bench = init(cpus=2)
     >>> init() is bench
     True
     >>> bench.close()
     """
-    if not is_initialized():
-        set_default_bench(Bench(**options))
-    elif options:
-        raise AlreadyInitialized
-    return default_bench()
+    with FILLING:
+        if not is_initialized():
+            set_default_bench(Bench(**options))
+        elif options:
+            raise AlreadyInitialized
+        return default_bench()
 
 
-_LAZY = frozenset({"hypervisor", "recording"})
+def init_with_symbols(blob: bytes, stext: int, etext: int, **options: Any) -> Bench:
+    """As `init`, and reads the hypervisor's symbols from a kallsyms blob; its text lies from `stext` to `etext`.
+
+    Symbols that cannot be read, or are there already, are a warning: the bench works without them.
+    """
+    import warnings
+
+    bench = init(**options)
+    try:
+        importlib.import_module("axebpf.symbols").init(blob, stext, etext)
+    except (SymbolError, AlreadyInitialized) as error:
+        warnings.warn(f"no symbols from this blob: {error}", RuntimeWarning, stacklevel=2)
+    return bench
+
+
+_LAZY = frozenset({"examples", "hypervisor", "kops", "platform", "recording"})
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""
 
 

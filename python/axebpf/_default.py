@@ -5,6 +5,7 @@ It is the one state of the process that axebpf has.
 
 from __future__ import annotations
 
+import _thread  # `threading` is slow to import
 from typing import TYPE_CHECKING
 
 from axebpf.errors import NotInitialized
@@ -12,9 +13,12 @@ from axebpf.errors import NotInitialized
 if TYPE_CHECKING:
     from axebpf.bench import Bench
 
-__all__ = ["default_bench", "is_initialized", "set_default_bench"]
+__all__ = ["FILLING", "default_bench", "is_initialized", "set_default_bench"]
 
 _bench: Bench | None = None
+
+FILLING = _thread.allocate_lock()
+"""Held by whoever fills the slot, so that threads that want a default bench at once get the same one."""
 
 
 def set_default_bench(bench: Bench | None) -> None:

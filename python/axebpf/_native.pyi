@@ -12,15 +12,18 @@ from typing import Any, final
 
 __all__ = [
     "Bench",
+    "Histogram",
     "Link",
     "Map",
     "Object",
     "Program",
+    "Statistics",
     "Tracepoint",
     "TracepointSpec",
     "assemble",
     "disassemble",
     "helpers",
+    "histogram_buckets",
 ]
 
 _Layout = tuple[Any, ...]
@@ -41,6 +44,9 @@ def helpers() -> list[tuple[int, str, str | None, bool, list[str]]]:
     A row has id, name, C prototype (None where this bench does not offer it), whether it is for GPL-compatible programs
     only, and the program types that may call it.
     """
+
+def histogram_buckets() -> list[tuple[int, str]]:
+    """Upper bound and label of each bucket of a histogram."""
 
 @final
 class TracepointSpec:
@@ -174,6 +180,12 @@ class Bench:
     def trace_records(self) -> list[tuple[int, int, int, str, str | None, bytes | str]]:
         """Time, CPU, pid, comm, and name and record, or None and a printed text, of each entry."""
 
+    def trace_push(self, record: bytes, comm: bytes | None) -> None:
+        """Adds a record as it is, now, on the current CPU; `comm` names the task, in up to 15 bytes.
+
+        Padding behind it is cut. Raises NotFound for an unknown id, FieldError for too few bytes.
+        """
+
     def trace_clear(self) -> None:
         """Forgets the trace."""
 
@@ -209,6 +221,9 @@ class Tracepoint:
     def statistics(self) -> dict[str, Any]:
         """What `axebpf.bench.Statistics` is made from."""
 
+    def recorder(self) -> Statistics:
+        """The statistics themselves, to record by hand."""
+
     def interpolated(self, millionths: int) -> int | None:
         """An estimate of a percentile inside its bucket."""
 
@@ -220,6 +235,41 @@ class Tracepoint:
 
     def stop_listening(self, listener: int) -> bool:
         """Ends that; False where it was done already."""
+
+@final
+class Statistics:
+    """Counts and durations: of a tracepoint, or made by hand and of none."""
+
+    def __new__(cls) -> Statistics:
+        """Statistics of their own."""
+
+    def record_hit(self, time_ns: int) -> None:
+        """Counts an event without a duration."""
+
+    def record_duration(self, time_ns: int, duration_ns: int) -> None:
+        """Counts an event with a duration."""
+
+    def values(self) -> dict[str, Any]:
+        """What `axebpf.bench.Statistics` is made from."""
+
+    def reset(self) -> None:
+        """Forgets everything."""
+
+@final
+class Histogram:
+    """Durations by decade."""
+
+    def __new__(cls) -> Histogram:
+        """An empty one."""
+
+    def record(self, ns: int) -> None:
+        """Counts a duration."""
+
+    def values(self) -> dict[str, Any]:
+        """`buckets`, `p50_ns`, `p90_ns`, `p99_ns`; a percentile is None without durations."""
+
+    def reset(self) -> None:
+        """Forgets everything."""
 
 @final
 class Link:

@@ -51,6 +51,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     >>> did_you_mean("xyz", ["vmm:vm_boot"])
     ''
     """
+    if name.startswith("__"):  # what Python asks every module for when something is imported from it
+        return ""
     import difflib  # slow to import, and only for messages
 
     near = difflib.get_close_matches(name, list(valid), n=1)

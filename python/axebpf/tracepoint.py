@@ -26,6 +26,7 @@ struct vmm_vm_pause { /* A VM was paused. */
 from __future__ import annotations
 
 import enum as _enum
+import importlib
 import re
 import sys
 import textwrap
@@ -37,6 +38,12 @@ from axebpf.errors import DeclarationError, InvalidName, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from axebpf import init as init
+    from axebpf import is_initialized as is_initialized
+    from axebpf.kops import KernelTraceOps as KernelTraceOps
+    from axebpf.tracepoint_manager import TracepointInfo as TracepointInfo
+    from axebpf.tracepoint_manager import TracepointManager as TracepointManager
 
 __all__ = [
     "COMMON_FIELDS",
@@ -531,3 +538,20 @@ def _checked(cls: type[Tracepoint], f: Field) -> Field:
         if text is not None and not _PRINTABLE.match(str(text)):
             raise DeclarationError(f"{where}: {option}={text!r} must be ASCII without quotes, backslash and percent")
     return f
+
+
+_ELSEWHERE = {
+    "KernelTraceOps": "axebpf.kops",
+    "TracepointInfo": "axebpf.tracepoint_manager",
+    "TracepointManager": "axebpf.tracepoint_manager",
+    "init": "axebpf",
+    "is_initialized": "axebpf",
+}
+"""What the seed's `tracepoint` has too, and where it is; it comes when it is first named."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
+    near = did_you_mean(name, [*__all__, *_ELSEWHERE])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{near}")

@@ -75,8 +75,10 @@ def within(error: type[AxebpfError], what: str, value: int, low: int, high: int)
 class Clock:
     """The clock of a bench."""
 
-    def __init__(self, native: _native.Bench) -> None:
+    def __init__(self, native: _native.Bench, mode: str | int) -> None:
         self._native = native
+        self.mode = mode
+        """What moves it: `"manual"`, `"real"`, or the number of ns that each event advances it."""
 
     @property
     def now(self) -> int:
@@ -143,7 +145,7 @@ class Bench:
         """Statistics by tracepoint."""
         self.maps = MapTable("this bench")
         """All maps by name."""
-        self.clock = Clock(self._native)
+        self.clock = Clock(self._native, clock)
         """The clock."""
         self.trace = Trace(self._native, self._layouts)
         """The trace."""

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use axebpf_core::bench::{Bench, BenchError, ByHand, CustomHelpers, Listener, Options, Tracepoint};
-use axebpf_core::event::{Column, FieldSpec, Stamp, TracepointSpec, Value};
+use axebpf_core::event::{Column, EventError, FieldSpec, Stamp, TracepointSpec, Value};
 use axebpf_core::fault::Fault;
 use axebpf_core::isa::{Insn, assemble};
 use axebpf_core::map::{MapKind, MapSpec};
@@ -472,4 +472,25 @@ fn maps_of_programs_and_bench_are_the_same() {
     bench.map(map).unwrap().map.lookup_user(&[0; 4], 0, &mut values).unwrap();
     let values: Vec<u64> = values.chunks(8).map(|value| u64::from_le_bytes(value.try_into().unwrap())).collect();
     assert_eq!(values, [2, 3, 0, 5]);
+}
+
+#[test]
+fn what_is_recorded_by_hand_is_recorded_and_not_fired() {
+    let (bench, _) = bench();
+    let e0 = tracepoint(&bench, 0);
+    let program = load(&bench, "tracepoint", "r0 = 0\nexit");
+    bench.attach(e0, program, 0).unwrap();
+    bench.with_statistics(e0, |statistics| statistics.record_duration(20, 500));
+    assert_eq!(bench.statistics(e0).total_ns(), 500);
+
+    let mut record = vec![0; e0.spec().record_size()];
+    e0.spec().encode(-7, &[Value::Int(1), Value::Int(2)], &mut record).unwrap();
+    bench.clock().set_cpu(2).unwrap();
+    bench.push_record(&record, Some(*b"idle\0\0\0\0\0\0\0\0\0\0\0\0")).unwrap();
+    let Err(BenchError::Event(error)) = bench.push_record(&record[..9], None) else { panic!("9 bytes are no record") };
+    assert!(matches!(*error, EventError::RecordSize { found: 9, .. }));
+    let stamps: Vec<Stamp> = bench.with_trace(|trace, _| trace.iter().map(|entry| entry.stamp).collect());
+    let [stamp] = stamps[..] else { panic!("{stamps:?}") };
+    assert_eq!((stamp.time_ns, stamp.cpu, stamp.pid, &stamp.comm[..5]), (1_000_000_000, 2, -7, &b"idle\0"[..]));
+    assert_eq!((e0.fired(), counts(&bench, program)), (0, (0, 0)));
 }

@@ -21,6 +21,7 @@ use crate::map::Map;
 use crate::object::Object;
 use crate::program::Program;
 use crate::spec::TracepointSpec;
+use crate::statistics::Statistics;
 
 /// A bench, and the lock that lets one thread at a time use it, re-entrantly.
 pub(crate) struct Shared {
@@ -44,7 +45,7 @@ impl Shared {
     }
 
     /// Does something with a tracepoint of the bench.
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         py: Python<'_>,
         slot: Slot,
@@ -327,6 +328,16 @@ impl Bench {
         crate::trace::records(py, &*self.shared.enter(py)?)
     }
 
+    fn trace_push(&self, py: Python<'_>, record: &[u8], comm: Option<&[u8]>) -> PyResult<()> {
+        let comm = comm.map(|comm| {
+            let mut name = [0; 16];
+            let len = comm.len().min(name.len() - 1);
+            name[..len].copy_from_slice(&comm[..len]);
+            name
+        });
+        Ok(self.shared.enter(py)?.push_record(record, comm).map_err(Error::from)?)
+    }
+
     fn trace_clear(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.enter(py)?.with_trace(|trace, _| trace.clear());
         Ok(())
@@ -422,19 +433,12 @@ impl Tracepoint {
     /// The statistics as a dictionary.
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let statistics = self.shared.with(py, self.slot, bench::Bench::statistics)?;
-        let out = PyDict::new(py);
-        out.set_item("count", statistics.count())?;
-        out.set_item("samples", statistics.samples())?;
-        out.set_item("total_ns", statistics.total_ns())?;
-        out.set_item("min_ns", statistics.min_ns())?;
-        out.set_item("max_ns", statistics.max_ns())?;
-        out.set_item("avg_ns", statistics.avg_ns())?;
-        out.set_item("last_timestamp_ns", statistics.last_timestamp_ns())?;
-        for (name, millionths) in [("p50_ns", 500_000), ("p90_ns", 900_000), ("p99_ns", 990_000)] {
-            out.set_item(name, statistics.percentile(millionths))?;
-        }
-        out.set_item("buckets", statistics.histogram().buckets().to_vec())?;
-        Ok(out)
+        crate::statistics::values(py, &statistics)
+    }
+
+    /// The statistics themselves, to record by hand.
+    fn recorder(&self) -> Statistics {
+        Statistics::of(&self.shared, self.slot)
     }
 
     /// The interpolated value of a percentile, given in millionths.

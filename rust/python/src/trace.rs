@@ -20,7 +20,7 @@ pub(crate) fn text(_py: Python<'_>, bench: &Bench, target: &str, header: bool) -
                     lines::write_line(style, &entry.stamp, (0, 0), lines::PRINT_EVENT, text, &mut out);
                 }
                 Payload::Record(bytes) => {
-                    let Some(spec) = spec_of(registry, bytes) else { continue };
+                    let Ok(spec) = registry.of_record(bytes) else { continue };
                     let Ok(record) = spec.record(bytes) else { continue };
                     fields.clear();
                     lines::write_fields(&record, &mut fields);
@@ -30,15 +30,6 @@ pub(crate) fn text(_py: Python<'_>, bench: &Bench, target: &str, header: bool) -
         }
         out
     }))
-}
-
-/// The tracepoint of a record: its first two bytes are the id.
-fn spec_of<'a>(
-    registry: &'a axebpf_core::event::Registry,
-    record: &[u8],
-) -> Option<&'a axebpf_core::event::TracepointSpec> {
-    let id = u16::from_le_bytes(*record.first_chunk()?);
-    registry.spec(registry.by_id(id).ok()?).map(|spec| &**spec)
 }
 
 /// What an entry holds, copied out of the trace.
@@ -54,7 +45,7 @@ pub(crate) fn records<'py>(py: Python<'py>, bench: &Bench) -> PyResult<Bound<'py
         let copy = |payload| match payload {
             Payload::Print(text) => Copied::Print(text.to_owned()),
             Payload::Record(bytes) => {
-                Copied::Record(spec_of(registry, bytes).map(|spec| spec.name().to_owned()), bytes.to_vec())
+                Copied::Record(registry.of_record(bytes).ok().map(|spec| spec.name().to_owned()), bytes.to_vec())
             }
         };
         trace.iter().map(|entry| (entry.stamp, copy(entry.payload))).collect()

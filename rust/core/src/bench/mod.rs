@@ -24,7 +24,7 @@ pub use program::{BenchProgram, ByHand, Counts, HandRun};
 
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
-use crate::event::{Registry, Slot, Statistics, TraceRing, TracepointSpec};
+use crate::event::{Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
 use crate::map::{self, Map, MapSpec};
 
 /// What a bench is made from.
@@ -252,6 +252,11 @@ impl Bench {
         tracepoint.statistics.borrow().clone()
     }
 
+    /// Does something with the statistics of a tracepoint. It must not fire events.
+    pub fn with_statistics<T>(&self, tracepoint: &Tracepoint, use_it: impl FnOnce(&mut Statistics) -> T) -> T {
+        use_it(&mut tracepoint.statistics.borrow_mut())
+    }
+
     /// Forgets the statistics of all tracepoints.
     pub fn reset_statistics(&self) {
         for slot in 0..self.tracepoints.len() {
@@ -264,6 +269,20 @@ impl Bench {
     /// Does something with the trace. It must not fire events.
     pub fn with_trace<T>(&self, use_it: impl FnOnce(&mut TraceRing, &Registry) -> T) -> T {
         use_it(&mut self.trace.borrow_mut(), &self.registry.borrow())
+    }
+
+    /// Adds a record to the trace as it is: now, on the current CPU, in the task of its header's pid, which is called
+    /// `comm` (without one, pid 0 is the hypervisor and any other unknown). Nothing else sees it.
+    ///
+    /// # Errors
+    /// [`BenchError::Event`] for an id that no tracepoint has, or too few bytes for one of its records; padding is cut.
+    pub fn push_record(&self, record: &[u8], comm: Option<[u8; 16]>) -> Result<(), BenchError> {
+        let registry = self.registry.borrow();
+        let record = registry.of_record(record)?.record(record)?;
+        let comm = comm.unwrap_or(if record.pid() == 0 { host::COMM } else { [0; 16] });
+        let stamp = Stamp { time_ns: self.clock.now(), cpu: self.clock.cpu(), pid: record.pid(), comm };
+        self.trace.borrow_mut().push_record(stamp, record.bytes());
+        Ok(())
     }
 
     /// Adds a map that belongs to no object.

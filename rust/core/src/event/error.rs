@@ -181,6 +181,14 @@ pub enum EventError {
         /// Size found.
         found: usize,
     },
+    /// Bytes that are too few for the header of a record.
+    #[error("a record begins with a header of {expected} bytes; this one has {found} in all")]
+    NoHeader {
+        /// Bytes.
+        found: usize,
+        /// Size of a header.
+        expected: usize,
+    },
     /// Columns of unequal length.
     #[error("{tracepoint}: the column {field} has {found} rows, the column {other} has {expected}")]
     ColumnLength {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::error::EventError;
-use super::tracepoint::TracepointSpec;
+use super::tracepoint::{HEADER_SIZE, TracepointSpec};
 use crate::nearest::nearest;
 
 /// Where a tracepoint stands in its registry: in the order of definition, from 0, for good.
@@ -89,6 +89,17 @@ impl Registry {
         self.by_id.get(&id).copied().ok_or(EventError::UnknownId { id })
     }
 
+    /// The tracepoint of a record: the record's first two bytes are the id.
+    ///
+    /// # Errors
+    /// [`EventError::NoHeader`] for less than a header, [`EventError::UnknownId`].
+    pub fn of_record(&self, record: &[u8]) -> Result<&Arc<TracepointSpec>, EventError> {
+        let header: &[u8; HEADER_SIZE] =
+            record.first_chunk().ok_or(EventError::NoHeader { found: record.len(), expected: HEADER_SIZE })?;
+        let id = u16::from_le_bytes([header[0], header[1]]);
+        self.by_id(id).ok().and_then(|slot| self.spec(slot)).ok_or(EventError::UnknownId { id })
+    }
+
     /// All slots, by subsystem, then by event.
     pub fn sorted(&self) -> impl Iterator<Item = Slot> {
         self.sorted.values().flat_map(|events| events.values().copied())
@@ -155,6 +166,15 @@ mod tests {
         assert_eq!(registry.spec(slot).unwrap().id(), 11);
         assert_eq!(registry.by_id(15), Err(EventError::UnknownId { id: 15 }));
         assert!(registry.spec(Slot(5)).is_none());
+    }
+
+    #[test]
+    fn a_record_says_of_which_tracepoint_it_is() {
+        let registry = registry();
+        let of = |record: &[u8]| registry.of_record(record).map(|spec| spec.name().to_owned());
+        assert_eq!(of(&[11, 0, 0, 0, 0, 0, 0, 0]), Ok("vmm:vcpu_run_exit".to_owned()));
+        assert_eq!(of(&[11, 1, 0, 0, 0, 0, 0, 0]), Err(EventError::UnknownId { id: 267 }));
+        assert_eq!(of(&[11; 7]), Err(EventError::NoHeader { found: 7, expected: 8 }));
     }
 
     #[test]
