@@ -78,7 +78,7 @@ def create(definition: MapDef) -> int:
 
 
 def _map(id: int) -> Map:
-    found = default_bench().maps.by_id.get(id)
+    found: Map | None = default_bench().maps.by_id.get(id)
     if found is None:
         raise MapError(errno.EBADF, f"no map {id}: it was destroyed, or never made")
     return found

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from axebpf import _native
+    from axebpf.map_registry import *  # noqa: F403 (its __all__ is the list, once)
 
 __all__ = ["ArrayMap", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
 
@@ -358,7 +359,7 @@ class MapTable(Mapping[str, Any]):
     def __init__(self, where: str) -> None:
         self._where = where
         self._maps: dict[str, list[Map]] = {}
-        self.by_id: dict[int, Map] = {}
+        self.by_id: dict[int, Any] = {}
         """All of them by their number, those that share a name too."""
 
     def add(self, table_map: Map) -> None:

@@ -74,6 +74,7 @@ class EbpfProgram:
         code = bytes(data)
         self._object = _native.Object(code, _FILE) if code.startswith(_ELF) else None
         self._placed: Program | None = None
+        self._foreign = False
         self._type = type
         if self._object is not None:
             programs = {entry["name"]: entry for entry in self._object.programs}
@@ -97,7 +98,7 @@ class EbpfProgram:
     def _of(cls, program: Program) -> Self:
         """What a program of a bench was made from; it uses the same maps."""
         made = cls(program._native.insns, program.name)
-        made._placed = program._again()
+        made._placed, made._foreign = program._again(), True
         return made
 
     @property
@@ -126,6 +127,9 @@ class EbpfProgram:
         """The program of the default bench by which this one is run; it is in no list."""
         bench = default_bench()
         if self._placed is None or self._placed._bench is not bench:
+            if self._foreign:
+                # Its instructions name the maps of that bench.
+                raise NotFound(f"{self.name} was loaded into a bench that is no longer the default one")
             self._placed = self._place(bench)
         return self._placed
 
