@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import axebpf
@@ -220,6 +221,15 @@ def test_raw_instructions_name_maps_by_number() -> None:
     assert made.map_fds == [("map1", second)]
     with pytest.raises(LoadError, match=r"the map with the descriptor 55 \(instruction 0\), which was not given"):
         program(text.format(number=55, value=1)).execute()
+
+
+def test_raw_instructions_name_values_of_maps_by_number() -> None:
+    maps.create(maps.MapDef("array", 4, 8, 1))
+    number = maps.create(maps.MapDef("array", 4, 16, 1))
+    value = struct.pack("<BBhiBBhi", 0x18, 0x21, 0, number, 0, 0, 0, 8)  # r1 = address of the value's byte 8
+    made = EbpfProgram(value + axebpf.assemble("*(u64 *)(r1 +0) = 5\nr0 = 0\nexit"))
+    assert made.execute() == 0
+    assert maps.lookup_elem(number, bytes(4)) == struct.pack("<QQ", 0, 5)
 
 
 def test_all_programs_of_one_share_its_maps(default_bench: Bench) -> None:
