@@ -6,6 +6,7 @@ Each test's first line names the file where the defect was, and the defect.
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import axebpf
@@ -102,7 +103,7 @@ def resident() -> int:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         pytest.skip("no /proc/self/statm says how much memory is resident")
-    return int(statm.read_text().split()[1]) * 4096
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_program_keeps_its_map_while_others_come() -> None:
