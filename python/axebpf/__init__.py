@@ -153,11 +153,21 @@ def init_with_symbols(blob: bytes, stext: int, etext: int, **options: Any) -> Be
     return bench
 
 
-_LAZY = frozenset({"examples", "hypervisor", "kops", "platform", "recording"})
+_LAZY = frozenset(
+    {
+        *("attach", "context", "event", "examples", "helpers", "hypervisor", "kops", "platform", "recording"),
+        "runtime",
+    }
+)
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""
+
+_LAZY_NAMES = {"EbpfProgram": "runtime", "MapDef": "maps", "MapType": "maps", "TraceContext": "context"}
+"""Names of such modules that the package has too."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"axebpf.{name}")
+    if name in _LAZY_NAMES:
+        return getattr(importlib.import_module(f"axebpf.{_LAZY_NAMES[name]}"), name)
     raise AttributeError(f"module 'axebpf' has no attribute {name!r}{errors.did_you_mean(name, __all__)}")

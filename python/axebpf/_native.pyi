@@ -141,6 +141,12 @@ class Bench:
     def cpus(self) -> int:
         """How many CPUs there are."""
 
+    def vm_context(self, cpu: int) -> tuple[int, int, int]:
+        """VM, vCPU and exit reason of what a CPU is doing. Raises ClockError."""
+
+    def set_vm_context(self, cpu: int, vm: tuple[int, int, int]) -> None:
+        """Says so: what the helpers 100 to 102 answer where an event does not say. Raises ClockError."""
+
     def create_map(
         self, name: str, kind: str, key_size: int, value_size: int, max_entries: int, flags: int, extra: int
     ) -> Map:
@@ -341,8 +347,11 @@ class Program:
     def unload(self, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached and not `force`."""
 
+    def load_again(self) -> Program:
+        """A second program of the same instructions, on the same maps. Raises AttachError where it is unloaded."""
+
     def run(
-        self, ctx: bytes, time_ns: int | None = None, cpu: int | None = None, vm: tuple[int, int, int] = ...
+        self, ctx: bytes, time_ns: int | None = None, cpu: int | None = None, vm: tuple[int, int, int] | None = None
     ) -> _Ran:
         """Runs it once: r0 or None, the ProgramFault or None, instructions, printed lines, the context afterwards."""
 
@@ -352,7 +361,7 @@ class Program:
         limit: int,
         time_ns: int | None = None,
         cpu: int | None = None,
-        vm: tuple[int, int, int] = ...,
+        vm: tuple[int, int, int] | None = None,
     ) -> tuple[_Ran, list[tuple[int, int, tuple[int, ...]]]]:
         """As `run`, with slot, depth and r0 to r10 before each of the first `limit` instructions."""
 
@@ -385,8 +394,15 @@ class Map:
         """Creation flags."""
 
     @property
+    def id(self) -> int:
+        """Its number in the bench."""
+
+    @property
     def object(self) -> int | None:
         """Number of the load that made it."""
+
+    def remove(self) -> None:
+        """Takes it out of the bench. Its memory is freed with the last program or object that uses it."""
 
     @property
     def types(self) -> tuple[int | None, int | None]:

@@ -7,6 +7,7 @@ take and give bytes and raise `MapError` with Linux's errno.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from axebpf import _native
+    from axebpf.map_registry import *  # noqa: F403 (its __all__ is the list, once)
 
 __all__ = ["ArrayMap", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
 
@@ -72,6 +74,11 @@ class Map:
         """How keys are typed."""
         self.value_type: Codec = _codec(value, native.value_size)
         """How values are typed."""
+
+    @property
+    def id(self) -> int:
+        """Its number in the bench; never given twice."""
+        return self._native.id
 
     @property
     def name(self) -> str:
@@ -151,6 +158,13 @@ class Map:
     def __bool__(self) -> bool:
         return True
 
+    def _entries(self) -> Iterator[tuple[bytes, bytes]]:
+        keys, values, count = self._native.dump()
+        if count:
+            key_step, value_step = len(keys) // count, len(values) // count
+            for i in range(count):
+                yield keys[i * key_step : (i + 1) * key_step], values[i * value_step : (i + 1) * value_step]
+
     def _decode_value(self, data: bytes | memoryview) -> Any:
         if not self.per_cpu:
             return self.value_type.decode(data)
@@ -225,13 +239,6 @@ class _Keyed(Map, MutableMapping[Any, Any]):
     def __delitem__(self, key: Any) -> None:
         """Deletes an entry. Raises KeyNotFound where there is none, MapError for arrays."""
         self.delete(self._encoded("key", self.key_type, key))
-
-    def _entries(self) -> Iterator[tuple[bytes, bytes]]:
-        keys, values, count = self._native.dump()
-        if count:
-            key_step, value_step = len(keys) // count, len(values) // count
-            for i in range(count):
-                yield keys[i * key_step : (i + 1) * key_step], values[i * value_step : (i + 1) * value_step]
 
     def __iter__(self) -> Iterator[Any]:
         """The keys, as they are when the walk begins."""
@@ -346,9 +353,7 @@ class QueueMap(Map):
         return self._decode_value(data)
 
     def __iter__(self) -> Iterator[Any]:
-        _, values, count = self._native.dump()
-        step = self.value_size
-        return (self._decode_value(values[i * step : (i + 1) * step]) for i in range(count))
+        return (self._decode_value(value) for _, value in self._entries())
 
     def to_numpy(self) -> np.ndarray[Any, Any]:
         """A copy of the values as an array, in the order of `pop`."""
@@ -438,18 +443,24 @@ class MapTable(Mapping[str, Any]):
     def __init__(self, where: str) -> None:
         self._where = where
         self._maps: dict[str, list[Map]] = {}
+        self.by_id: dict[int, Any] = {}
+        """All of them by their number, those that share a name too."""
 
     def add(self, table_map: Map) -> None:
         """Adds a map."""
         self._maps.setdefault(table_map.name, []).append(table_map)
+        self.by_id[table_map.id] = table_map
 
-    def remove(self, table_map: Map) -> None:
-        """Takes a map out, if it is there."""
-        rest = [other for other in self._maps.get(table_map.name, []) if other is not table_map]
+    def destroy(self, table_map: Map) -> None:
+        """Takes a map out of this table and its bench; its memory is freed with the last that uses it."""
+        if self.by_id.pop(table_map.id, None) is not table_map:
+            return
+        table_map._native.remove()
+        rest = [other for other in self._maps[table_map.name] if other is not table_map]
         if rest:
             self._maps[table_map.name] = rest
         else:
-            self._maps.pop(table_map.name, None)
+            del self._maps[table_map.name]
 
     def __getitem__(self, name: str) -> Any:
         """The map of a name. Raises NotFound, which names the nearest one."""
@@ -475,3 +486,18 @@ class MapTable(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return f"<MapTable {', '.join(self._maps) or 'empty'}>"
+
+
+_BY_NUMBER = frozenset(
+    {
+        *("MapDef", "MapSizes", "MapType", "count", "create", "delete_elem"),
+        *("destroy", "get_map_sizes", "iter_entries", "lookup_elem", "update_elem"),
+    }
+)
+"""What the seed has for maps by number; it comes when it is first named."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _BY_NUMBER:
+        return getattr(importlib.import_module("axebpf.map_registry"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, [*__all__, *_BY_NUMBER])}")

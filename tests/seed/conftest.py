@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import axebpf
 import pytest
+from axebpf import Bench
 from axebpf._default import set_default_bench
 
 TABLE = Path(__file__).parent.parent / "data" / "tracepoints.txt"
@@ -17,6 +18,12 @@ def _no_default_bench_is_left() -> Iterator[None]:
     if axebpf.is_initialized():
         axebpf.default_bench().close()
     set_default_bench(None)
+
+
+@pytest.fixture
+def default_bench() -> Bench:
+    """A default bench."""
+    return axebpf.init()
 
 
 class Row(NamedTuple):

@@ -20,6 +20,7 @@ from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.run import Progress, ReplayResult, RunResult, fire_stream
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
+from axebpf.custom_helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.errors import (
     AttachError,
     AxebpfError,
@@ -31,7 +32,6 @@ from axebpf.errors import (
     NotFound,
     did_you_mean,
 )
-from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
@@ -227,6 +227,20 @@ class Bench:
             except OSError as error:
                 raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
         native = _native.Object(data, file)
+        loaded, table = self._place_object(native, rodata, max_entries, types, only)
+        self._programs.extend(loaded)
+        return LoadedObject(native, loaded, table, self.maps)
+
+    def _place_object(
+        self,
+        native: _native.Object,
+        rodata: Mapping[str, Any] | None = None,
+        max_entries: Mapping[str, int] | None = None,
+        types: Mapping[str, str] | None = None,
+        only: list[str] | None = None,
+    ) -> tuple[list[Program], MapTable]:
+        """As `load`, but the programs are not among `programs` yet."""
+        file = native.file
         codecs = {entry["name"]: codec_of(entry["layout"]) for entry in native.globals}
         values = []
         for name, value in (rodata or {}).items():
@@ -249,9 +263,7 @@ class Bench:
             wrapped = wrap(native_map, key, value, self.cpus, native.layout)
             table.add(wrapped)
             self.maps.add(wrapped)
-        loaded = [Program(self, program) for program in programs]
-        self._programs.extend(loaded)
-        return LoadedObject(native, loaded, table, self.maps)
+        return [Program(self, program, [table[name] for name in program.maps]) for program in programs], table
 
     def load_bytes(
         self,
@@ -270,10 +282,16 @@ class Bench:
         """
         if not isinstance(code, (bytes, bytearray, memoryview)):
             raise LoadError(f"code is {code.__class__.__name__}; expected bytes, as axebpf.assemble(text) gives")
-        given = [(fd, table_map._native) for fd, table_map in (maps or {}).items()]
-        program = Program(self, self._native.load_bytes(name, bytes(code), type, license, given))
+        program = self._place_bytes(bytes(code), type, maps or {}, license, name)
         self._programs.append(program)
         return program
+
+    def _place_bytes(
+        self, code: bytes, type: str, maps: Mapping[int, Map], license: str = "GPL", name: str = "program"
+    ) -> Program:
+        """As `load_bytes`, but the program is not among `programs` yet."""
+        given = [(fd, table_map._native) for fd, table_map in maps.items()]
+        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values())
 
     def create_map(
         self,

@@ -102,7 +102,7 @@ class LoadedObject(Mapping[str, Program]):
             if program.loaded:
                 program.unload(force=force)
         for loaded_map in self.maps.values():
-            self._bench_maps.remove(loaded_map)
+            self._bench_maps.destroy(loaded_map)
 
     def __repr__(self) -> str:
         return f"<LoadedObject {self._native.file}: {', '.join(self._programs)}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from axebpf.errors import AttachError, BenchClosed, ProgramFault
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from axebpf import _native
     from axebpf.bench import Bench
     from axebpf.bench.handle import Declared, TracepointHandle
+    from axebpf.maps import Map
 
 __all__ = ["Link", "Program", "ProgramRun", "ProgramStats", "Step"]
 
@@ -90,9 +92,11 @@ class Link:
 class Program:
     """A program of a bench."""
 
-    def __init__(self, bench: Bench, native: _native.Program) -> None:
+    def __init__(self, bench: Bench, native: _native.Program, maps: Iterable[Map]) -> None:
         self._bench = bench
         self._native = native
+        self.maps = tuple(maps)
+        """The maps that it uses, data sections among them."""
         self.loaded = True
         """Whether it is still in its bench."""
 
@@ -149,16 +153,19 @@ class Program:
         *,
         time_ns: int | None = None,
         cpu: int | None = None,
-        vm_id: int = 0,
-        vcpu_id: int = 0,
-        exit_reason: int = 0,
+        vm_id: int | None = None,
+        vcpu_id: int | None = None,
+        exit_reason: int | None = None,
     ) -> ProgramRun:
         """Runs it once on a context: of a tracepoint program the record, header included; of others what r1 points to.
 
-        `vm_id`, `vcpu_id` and `exit_reason` are what the helpers 100 to 102 answer. Raises ProgramFault.
+        Of an empty context r1 is 0. `vm_id`, `vcpu_id` and `exit_reason` are what the helpers 100 to 102 answer, 0
+        where one of them is not given; where none is, they answer what the CPU is doing, which
+        `axebpf.tracepoints.hypervisor_helpers` says. Raises ProgramFault.
         """
-        values = (vm_id, vcpu_id, exit_reason)
-        r0, fault, instructions, printed, after = self._native.run(bytes(ctx), time_ns, cpu, values)
+        given = (vm_id, vcpu_id, exit_reason)
+        vm = None if given == (None, None, None) else (vm_id or 0, vcpu_id or 0, exit_reason or 0)
+        r0, fault, instructions, printed, after = self._native.run(bytes(ctx), time_ns, cpu, vm)
         if fault is not None:
             raise fault
         assert r0 is not None
@@ -169,7 +176,7 @@ class Program:
 
         A run that a fault stops gives the steps up to there; the last one is the faulting instruction.
         """
-        (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu, (0, 0, 0))
+        (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu)
         if fault is not None and not isinstance(fault, ProgramFault):
             raise fault  # of a helper written in Python
         lines = self._native.lines
@@ -187,6 +194,10 @@ class Program:
     def disassemble(self) -> str:
         """The instructions in the kernel's notation."""
         return self._native.text()
+
+    def _again(self) -> Program:
+        """A second program of the same instructions, on the same maps, that is not among the bench's `programs` yet."""
+        return Program(self._bench, self._native.load_again(), self.maps)
 
     def unload(self, *, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached; `force=True` detaches it."""

@@ -11,15 +11,27 @@ from pathlib import Path
 
 from axebpf.errors import NotFound, did_you_mean
 
-__all__ = ["example"]
+__all__ = ["available", "example"]
 
 _FOLDER = Path(__file__).parent
 
 
 def example(name: str) -> Path:
     """The path of an example file. Raises NotFound, which names the nearest one."""
-    found = _FOLDER / name
-    names = [path.name for path in _FOLDER.iterdir() if path.suffix != ".py"]
+    names = _names()
     if name not in names:
         raise NotFound(f"no example {name}{did_you_mean(name, names)}")
-    return found
+    return _FOLDER / name
+
+
+def available() -> list[str]:
+    """Names of all objects, sorted.
+
+    >>> "exits.bpf.o" in available()
+    True
+    """
+    return [name for name in _names() if name.endswith(".bpf.o")]
+
+
+def _names() -> list[str]:
+    return sorted(path.name for path in _FOLDER.iterdir() if path.is_file() and path.suffix != ".py")

@@ -24,7 +24,7 @@ from axebpf.tracepoints.header import header
 
 __all__ = [*_definitions, "header"]
 
-_LAZY = frozenset({"histogram", "registry", "stats"})
+_LAZY = frozenset({"histogram", "hypervisor_helpers", "registry", "stats"})
 """Modules that come when they are first named."""
 
 

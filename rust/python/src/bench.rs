@@ -7,6 +7,7 @@ use axebpf_core::bench::{self, BenchError, CustomHelpers, LoadOptions, Options};
 use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::{Fault, Foreign};
+use axebpf_core::helper::VmContext;
 use axebpf_core::map::{MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
@@ -230,6 +231,18 @@ impl Bench {
 
     fn cpus(&self, py: Python<'_>) -> PyResult<u32> {
         Ok(self.shared.enter(py)?.clock().cpus())
+    }
+
+    /// VM, vCPU and exit reason of what a CPU is doing.
+    fn vm_context(&self, py: Python<'_>, cpu: u32) -> PyResult<(u32, u32, u64)> {
+        let VmContext { vm_id, vcpu_id, exit_reason } = self.shared.enter(py)?.vm_context(cpu).map_err(Error::from)?;
+        Ok((vm_id, vcpu_id, exit_reason))
+    }
+
+    fn set_vm_context(&self, py: Python<'_>, cpu: u32, vm: (u32, u32, u64)) -> PyResult<()> {
+        let (vm_id, vcpu_id, exit_reason) = vm;
+        let vm = VmContext { vm_id, vcpu_id, exit_reason };
+        Ok(self.shared.enter(py)?.set_vm_context(cpu, vm).map_err(Error::from)?)
     }
 
     #[expect(clippy::too_many_arguments, reason = "what bpf(2) takes")]

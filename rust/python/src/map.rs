@@ -104,6 +104,18 @@ impl Map {
         self.map.spec().flags
     }
 
+    /// Its number in the bench.
+    #[getter]
+    fn id(&self) -> usize {
+        self.index
+    }
+
+    /// Takes it out of the bench; what holds it, holds it.
+    fn remove(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.enter(py)?.remove_map(self.index);
+        Ok(())
+    }
+
     /// Number of the load that made it; none for a map made by hand.
     #[getter]
     fn object(&self) -> Option<usize> {

@@ -138,20 +138,27 @@ impl Program {
         Ok(self.shared.enter(py)?.unload(self.index, force).map_err(Error::from)?)
     }
 
-    #[pyo3(signature = (ctx, time_ns=None, cpu=None, vm=(0, 0, 0)))]
+    /// A second program of the same instructions, on the same maps.
+    fn load_again(&self, py: Python<'_>) -> PyResult<Program> {
+        let bench = self.shared.enter(py)?;
+        let index = bench.load_again(self.index).map_err(Error::from)?;
+        Program::of(&bench, &self.shared, index)
+    }
+
+    #[pyo3(signature = (ctx, time_ns=None, cpu=None, vm=None))]
     fn run<'py>(
         &self,
         py: Python<'py>,
         ctx: &[u8],
         time_ns: Option<u64>,
         cpu: Option<u32>,
-        vm: (u32, u32, u64),
+        vm: Option<(u32, u32, u64)>,
     ) -> PyResult<Ran<'py>> {
         self.run_with(py, ctx, by_hand(time_ns, cpu, vm), None)
     }
 
     /// As `run`, with a tuple (slot, depth, registers r0 to r10) for each of the first `limit` instructions.
-    #[pyo3(signature = (ctx, limit, time_ns=None, cpu=None, vm=(0, 0, 0)))]
+    #[pyo3(signature = (ctx, limit, time_ns=None, cpu=None, vm=None))]
     fn steps<'py>(
         &self,
         py: Python<'py>,
@@ -159,7 +166,7 @@ impl Program {
         limit: usize,
         time_ns: Option<u64>,
         cpu: Option<u32>,
-        vm: (u32, u32, u64),
+        vm: Option<(u32, u32, u64)>,
     ) -> PyResult<(Ran<'py>, Bound<'py, PyList>)> {
         let mut recorder = Recorder { steps: Vec::new(), limit };
         let ran = self.run_with(py, ctx, by_hand(time_ns, cpu, vm), Some(&mut recorder))?;
@@ -171,8 +178,9 @@ impl Program {
     }
 }
 
-fn by_hand(time_ns: Option<u64>, cpu: Option<u32>, vm: (u32, u32, u64)) -> ByHand {
-    ByHand { time_ns, cpu, vm: VmContext { vm_id: vm.0, vcpu_id: vm.1, exit_reason: vm.2 } }
+fn by_hand(time_ns: Option<u64>, cpu: Option<u32>, vm: Option<(u32, u32, u64)>) -> ByHand {
+    let vm = vm.map(|(vm_id, vcpu_id, exit_reason)| VmContext { vm_id, vcpu_id, exit_reason });
+    ByHand { time_ns, cpu, vm }
 }
 
 impl Program {

@@ -63,7 +63,7 @@ impl Host for EventHost<'_> {
 
     fn vm_context(&self) -> VmContext {
         match &self.vm {
-            Vm::Of(record) => record.vm_context(),
+            Vm::Of(record) => record.vm_context(self.bench.cpus[self.stamp.cpu as usize].vm.get()),
             Vm::Given(context) => *context,
         }
     }

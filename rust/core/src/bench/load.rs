@@ -63,7 +63,7 @@ impl Bench {
                 linked.program_type = Some(program_type(name, &object.file)?);
             }
             let maps = set(&linked.maps, &linked.name)?;
-            programs.push(self.engine(linked, maps, Some(load))?);
+            programs.push(self.engine(Arc::new(linked), maps, Some(load))?);
         }
 
         // From here on nothing can fail, so that a refused object leaves nothing behind.
@@ -123,9 +123,10 @@ impl Bench {
         let mut set = MapSet::default();
         let mut names = Vec::new();
         for (_, index) in maps {
-            let map = self
-                .map(*index)
-                .ok_or_else(|| BenchError::MissingMap { program: name.to_owned(), map: format!("number {index}") })?;
+            let map = self.map(*index).ok_or_else(|| BenchError::MissingMap {
+                program: name.to_owned(),
+                map: format!("number {index} (taken out of the bench)"),
+            })?;
             names.push(map.map.spec().name.clone());
             set.0.push(map.map.clone());
         }
@@ -141,12 +142,21 @@ impl Bench {
             lines: Vec::new(),
             license: license.to_owned(),
         };
-        Ok(self.add_program(self.engine(program, set, None)?))
+        Ok(self.add_program(self.engine(Arc::new(program), set, None)?))
     }
 
-    fn engine(&self, program: Program, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
-        let program = Arc::new(program);
-        let runnable = Interpreter.load(program.clone(), maps).map_err(|source| refused(&program, source))?;
+    /// Loads a program once more: the same instructions on the same maps, with a number and counters of its own.
+    ///
+    /// # Errors
+    /// [`BenchError::NoProgram`] where it is gone.
+    pub fn load_again(&self, index: usize) -> Result<usize, BenchError> {
+        let of =
+            self.programs.get(index).filter(|of| of.runnable().is_some()).ok_or(BenchError::NoProgram { index })?;
+        Ok(self.add_program(self.engine(of.program().clone(), of.maps(), of.object)?))
+    }
+
+    fn engine(&self, program: Arc<Program>, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
+        let runnable = Interpreter.load(program.clone(), maps.clone()).map_err(|source| refused(&program, source))?;
         for (insn, slot) in program.insns.iter().enumerate() {
             if let Ok((Op::CallHelper { id }, _)) = decode(&[*slot], 0)
                 && id >= CUSTOM_HELPERS
@@ -157,7 +167,7 @@ impl Bench {
                 return Err(refused(&program, EngineError::Unsupported { insn, what }));
             }
         }
-        Ok(BenchProgram::new(program, runnable, object))
+        Ok(BenchProgram::new(program, runnable, maps, object))
     }
 
     fn add_program(&self, program: BenchProgram) -> usize {

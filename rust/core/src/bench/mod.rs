@@ -25,6 +25,7 @@ pub use program::{BenchProgram, ByHand, Counts, HandRun};
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
 use crate::event::{Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
+use crate::helper::VmContext;
 use crate::map::{self, Map, MapSpec};
 
 /// What a bench is made from.
@@ -128,6 +129,8 @@ pub struct BenchMap {
 struct Cpu {
     /// Programs of the types that Linux guards together (`bpf_prog_active`) that are running.
     active: Cell<u32>,
+    /// The VM that it works for: what helpers answer where an event does not say.
+    vm: Cell<VmContext>,
 }
 
 /// One hypervisor under test.
@@ -137,7 +140,7 @@ pub struct Bench {
     random: Cell<u64>,
     registry: RefCell<Registry>,
     tracepoints: FrozenVec<Box<Tracepoint>>,
-    maps: FrozenVec<Box<BenchMap>>,
+    maps: RefCell<Vec<Option<Arc<BenchMap>>>>,
     programs: FrozenVec<Box<BenchProgram>>,
     loads: Cell<usize>,
     next_link: Cell<u64>,
@@ -167,7 +170,7 @@ impl Bench {
             random: Cell::new(options.seed),
             registry: RefCell::default(),
             tracepoints: FrozenVec::new(),
-            maps: FrozenVec::new(),
+            maps: RefCell::default(),
             programs: FrozenVec::new(),
             loads: Cell::new(0),
             next_link: Cell::new(1),
@@ -295,14 +298,41 @@ impl Bench {
     }
 
     fn add_map(&self, map: BenchMap) -> usize {
-        self.maps.push(Box::new(map));
-        self.maps.len() - 1
+        let mut maps = self.maps.borrow_mut();
+        maps.push(Some(Arc::new(map)));
+        maps.len() - 1
     }
 
     /// A map, by its number.
     #[must_use]
-    pub fn map(&self, index: usize) -> Option<&BenchMap> {
-        self.maps.get(index)
+    pub fn map(&self, index: usize) -> Option<Arc<BenchMap>> {
+        self.maps.borrow().get(index)?.clone()
+    }
+
+    /// Lets go of a map, whose memory is freed with the last program that uses it. Its number is not given again.
+    pub fn remove_map(&self, index: usize) {
+        if let Some(map) = self.maps.borrow_mut().get_mut(index) {
+            *map = None;
+        }
+    }
+
+    /// What a CPU is doing, for helpers that ask.
+    ///
+    /// # Errors
+    /// [`BenchError::Clock`] for a CPU that there is not.
+    pub fn vm_context(&self, cpu: u32) -> Result<VmContext, BenchError> {
+        self.clock.check_cpu(cpu)?;
+        Ok(self.cpus[cpu as usize].vm.get())
+    }
+
+    /// Says what a CPU is doing.
+    ///
+    /// # Errors
+    /// [`BenchError::Clock`] for a CPU that there is not.
+    pub fn set_vm_context(&self, cpu: u32, vm: VmContext) -> Result<(), BenchError> {
+        self.clock.check_cpu(cpu)?;
+        self.cpus[cpu as usize].vm.set(vm);
+        Ok(())
     }
 
     /// A program, by its number.

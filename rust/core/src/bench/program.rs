@@ -8,6 +8,7 @@ use super::reach::context_reach;
 use super::{Bench, BenchError};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
 use crate::helper::VmContext;
+use crate::map::MapSet;
 use crate::memory::Window;
 use crate::program::{Program, ProgramType};
 
@@ -29,6 +30,8 @@ pub struct BenchProgram {
     program: Arc<Program>,
     /// Gone once it is unloaded and no run of it is going on.
     runnable: RefCell<Option<Box<dyn Runnable>>>,
+    /// Its maps, until it is unloaded.
+    maps: RefCell<MapSet>,
     unloaded: Cell<bool>,
     /// How far into its context it reads, and at which instruction.
     pub(super) reach: (u64, usize),
@@ -63,11 +66,17 @@ impl Drop for Alone<'_> {
 }
 
 impl BenchProgram {
-    pub(super) fn new(program: Arc<Program>, runnable: Box<dyn Runnable>, object: Option<usize>) -> BenchProgram {
+    pub(super) fn new(
+        program: Arc<Program>,
+        runnable: Box<dyn Runnable>,
+        maps: MapSet,
+        object: Option<usize>,
+    ) -> BenchProgram {
         let reach = context_reach(&program.insns);
         BenchProgram {
             program,
             runnable: RefCell::new(Some(runnable)),
+            maps: RefCell::new(maps),
             unloaded: Cell::new(false),
             reach,
             object,
@@ -107,6 +116,11 @@ impl BenchProgram {
             faults: self.faults.get(),
             instructions: self.instructions.get(),
         }
+    }
+
+    /// Its maps, by slot.
+    pub(super) fn maps(&self) -> MapSet {
+        self.maps.borrow().clone()
     }
 
     /// What the engine made of it; none once it is unloaded.
@@ -157,8 +171,8 @@ pub struct ByHand {
     pub time_ns: Option<u64>,
     /// CPU; none for the current one.
     pub cpu: Option<u32>,
-    /// What the helpers 100 to 102 say.
-    pub vm: VmContext,
+    /// What the helpers 100 to 102 say; none for what the CPU is doing.
+    pub vm: Option<VmContext>,
 }
 
 /// What a run by hand came to.
@@ -189,9 +203,10 @@ impl Bench {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
         let stamp = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
-        let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(how.vm), cookie: 0 };
+        let vm = how.vm.unwrap_or_else(|| self.cpus[stamp.cpu as usize].vm.get());
+        let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(vm), cookie: 0 };
         let program_type = program.program_type();
-        let start = context.as_mut_ptr() as u64;
+        let start = if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 };
         let hidden = match program_type {
             Some(ProgramType::Tracepoint) => crate::event::HEADER_SIZE.min(context.len()),
             _ => 0,
@@ -239,6 +254,7 @@ impl Bench {
         }
         self.detach_all(index);
         program.unloaded.set(true);
+        program.maps.take();
         // A program that unloads itself, through a helper, is freed with the bench.
         if let Ok(mut runnable) = program.runnable.try_borrow_mut() {
             *runnable = None;

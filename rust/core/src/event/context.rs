@@ -78,15 +78,15 @@ impl Record<'_> {
         Some(self.spec.context.duration?.load(self.bytes))
     }
 
-    /// VM, vCPU and exit reason: the fields of those names, or 0.
+    /// VM, vCPU and exit reason: the fields of those names; of those that the event has not, what its CPU was doing.
     #[must_use]
-    pub fn vm_context(&self) -> VmContext {
+    pub fn vm_context(&self, cpu: VmContext) -> VmContext {
         let plan = &self.spec.context;
-        let load = |source: Option<Source>| source.map_or(0, |source| source.load(self.bytes));
+        let load = |source: Option<Source>, other: u64| source.map_or(other, |source| source.load(self.bytes));
         VmContext {
-            vm_id: load(plan.vm_id) as u32,
-            vcpu_id: load(plan.vcpu_id) as u32,
-            exit_reason: load(plan.exit_reason),
+            vm_id: load(plan.vm_id, cpu.vm_id.into()) as u32,
+            vcpu_id: load(plan.vcpu_id, cpu.vcpu_id.into()) as u32,
+            exit_reason: load(plan.exit_reason, cpu.exit_reason),
         }
     }
 
@@ -98,7 +98,7 @@ impl Record<'_> {
     #[must_use]
     pub fn trace_context(&self, time_ns: u64) -> [u8; TRACE_CONTEXT_SIZE] {
         let mut out = [0; TRACE_CONTEXT_SIZE];
-        let vm = self.vm_context();
+        let vm = self.vm_context(VmContext::default());
         out[0..4].copy_from_slice(&u32::from(self.spec.id()).to_le_bytes());
         out[8..16].copy_from_slice(&time_ns.to_le_bytes());
         out[16..20].copy_from_slice(&vm.vm_id.to_le_bytes());
@@ -179,7 +179,8 @@ mod tests {
         let record = spec.record(&bytes).unwrap();
         assert_eq!(words(record.trace_context(0))[4..8], [9, 0, 7, 0]);
         assert_eq!(record.duration(), None);
-        assert_eq!(record.vm_context(), VmContext { vm_id: 9, vcpu_id: 0, exit_reason: 7 });
+        let cpu = VmContext { vm_id: 1, vcpu_id: 2, exit_reason: 3 };
+        assert_eq!(record.vm_context(cpu), VmContext { vm_id: 9, vcpu_id: 2, exit_reason: 7 });
         assert_eq!(record.raw_arguments()[0], bytes[8..].as_ptr() as u64);
         assert_eq!(record.raw_arguments()[1..3], [1 << 32 | 9, 7]);
     }
