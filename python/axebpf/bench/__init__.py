@@ -11,7 +11,7 @@ import itertools
 import os
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
@@ -22,6 +22,7 @@ from axebpf.btf import codec_of
 from axebpf.errors import (
     AttachError,
     AxebpfError,
+    BenchClosed,
     ClockError,
     HelperError,
     HypervisorError,
@@ -34,6 +35,9 @@ from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
+
+if TYPE_CHECKING:
+    from axebpf.symbols import SymbolTable
 
 __all__ = [
     "Bench",
@@ -144,6 +148,7 @@ class Bench:
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
         self._helper_names: dict[int, str] = {}
+        self._symbols: SymbolTable | None = None
         self.cpus = cpus
         """How many CPUs it has."""
         self.tracepoints: Mapping[str, TracepointHandle] = TracepointTable(self)
@@ -201,6 +206,36 @@ class Bench:
         for name in found:
             self.tracepoints[name].enabled = enabled
         return len(found)
+
+    # Symbols
+
+    @property
+    def symbols(self) -> SymbolTable:
+        """The hypervisor's symbols; an empty table until one is assigned."""
+        if self.closed:
+            raise BenchClosed
+        if self._symbols is None:
+            from axebpf.symbols import SymbolTable
+
+            return SymbolTable()
+        return self._symbols
+
+    @symbols.setter
+    def symbols(self, table: SymbolTable) -> None:
+        from axebpf.symbols import SymbolTable
+
+        if not isinstance(table, SymbolTable):
+            raise TypeError(
+                f"symbols is {type(table).__name__}; expected a SymbolTable, as SymbolTable.from_file gives"
+            )
+        if self.closed:
+            raise BenchClosed
+        self._symbols = table
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether a table has been assigned to `symbols`, be it an empty one."""
+        return self._symbols is not None
 
     # Programs and maps
 

@@ -13,6 +13,7 @@ from axebpf.cli import execute
 from axebpf.cli.demo import demo
 from axebpf.cli.dump import dump
 from axebpf.cli.run import run
+from axebpf.cli.symbols import symbols
 from axebpf.cli.tracepoints import format_file, header_file, list_tracepoints
 from axebpf.errors import AxebpfError
 
@@ -67,6 +68,7 @@ app.command("list", epilog=EXIT_CODES)(list_tracepoints)
 app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)
 app.command("dump", epilog=EXIT_CODES)(dump)
+app.command("symbols", epilog=EXIT_CODES)(symbols)
 
 
 @app.command(

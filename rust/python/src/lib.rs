@@ -10,6 +10,7 @@ mod map;
 mod object;
 mod program;
 mod spec;
+mod symbol;
 mod trace;
 
 use pyo3::prelude::*;
@@ -37,4 +38,6 @@ mod _native {
     use super::program::helpers;
     #[pymodule_export]
     use super::spec::TracepointSpec;
+    #[pymodule_export]
+    use super::symbol::SymbolTable;
 }
