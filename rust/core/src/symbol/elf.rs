@@ -106,12 +106,9 @@ fn section_letters<H: FileHeader<Endian = Endianness>>(sections: &SectionTable<'
         let flags = section.sh_flags(endian);
         let has = |flag: elf::SectionFlags| flags.0 & flag.0 != 0;
         let name = sections.section_name(endian, section).unwrap_or_default();
-        let small = |of: &[u8]| name.starts_with(of);
         match () {
             () if has(elf::SHF_ALLOC) && has(elf::SHF_EXECINSTR) => b't',
-            () if section.sh_type(endian) == elf::SHT_NOBITS && small(b".sbss") => b's',
             () if section.sh_type(endian) == elf::SHT_NOBITS => b'b',
-            () if has(elf::SHF_WRITE) && small(b".sdata") => b'g',
             () if has(elf::SHF_WRITE) => b'd',
             () if has(elf::SHF_ALLOC) => b'r',
             () if name.starts_with(b".debug") => b'N',
