@@ -1,6 +1,7 @@
 """`Bench`: one hypervisor under test.
 
-A bench owns a clock, CPUs, tracepoints, maps, programs, links, a trace and statistics; two benches share nothing.
+A bench owns a clock, CPUs, symbols, tracepoints, maps, programs, links, a trace and statistics; two benches share
+nothing.
 """
 
 from __future__ import annotations

@@ -39,6 +39,9 @@ fn zeros_may_follow_as_in_a_reserved_section() {
             assert_eq!(names(&SymbolTable::from_blob(&data, Range::ALL).unwrap()), ["main", "run"]);
         }
     }
+    let mut damaged = Blob::new(&[(0x10, b"main"), (0x8, b"run")]).new_style();
+    damaged.resize(4096, 0);
+    assert_eq!(refused(&damaged), (24, SymbolReason::Descending { index: 1, found: 0x8, before: 0x10 }));
 }
 
 #[test]

@@ -29,6 +29,9 @@ const NAME_HEAD: usize = 3;
 /// Bytes that a symbol takes at least: address, place of the name, order by name, an empty name.
 const SYMBOL_BYTES: u64 = 8 + 4 + 4 + NAME_HEAD as u64;
 
+/// Bytes of a blob of `ksym` 0.6 without symbols.
+const SMALLEST: usize = 40;
+
 /// Which blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlobStyle {
@@ -48,19 +51,11 @@ impl SymbolTable {
     /// Whatever `SymbolReason` has for blobs, with the offset.
     pub fn from_blob(data: &[u8], range: Range) -> Result<SymbolTable, SymbolError> {
         let first = Reader { data, at: 0 }.number("the number of symbols")?;
-        // The length of ksym 0.6 reaches its end, or to zeros behind it; a number of symbols does not.
-        let Some(whole) = usize::try_from(first).ok().and_then(|len| data.get(..len)) else {
-            return read(data, 0, range);
-        };
-        if whole.len() == data.len() {
-            return read(data, 8, range);
-        }
-        let padded = data[whole.len()..].iter().all(|&byte| byte == 0);
-        match read(data, 0, range) {
-            // So it counts no symbols: it is the length of a blob with padding behind it.
-            Err(SymbolError { reason: SymbolReason::Count { .. }, .. }) if padded => read(whole, 8, range),
-            Err(error) => read(whole, 8, range).ok().filter(|_| padded).ok_or(error),
-            table => table,
+        // A number of symbols has their addresses, names and order behind it: nothing but zeros follows a length only.
+        let whole = usize::try_from(first).ok().filter(|&len| len >= SMALLEST).and_then(|len| data.get(..len));
+        match whole {
+            Some(whole) if data[whole.len()..].iter().all(|&byte| byte == 0) => read(whole, 8, range),
+            _ => read(data, 0, range),
         }
     }
 
