@@ -16,6 +16,8 @@ pub const MAX_NAMES: usize = 256 << 20;
 
 /// Stands behind each name, so that nothing is found across two names.
 const END_OF_NAME: u8 = 0;
+/// Addresses for each of which one is kept in `coarse`.
+const BLOCK: usize = 64;
 /// No further symbol of the same name.
 const NONE: u32 = u32::MAX;
 
@@ -87,6 +89,9 @@ pub struct Found<'t> {
 /// Symbols in the order of their addresses.
 pub struct SymbolTable {
     addresses: Vec<u64>,
+    /// The first address of each block: few enough to stay in the cache, so that only the last steps of a search go to
+    /// memory.
+    coarse: Vec<u64>,
     /// The letter of each symbol's type.
     kinds: Vec<u8>,
     /// Bytes of each symbol as the source gives them, 0 where it does not; empty where it gives none.
@@ -158,7 +163,7 @@ impl SymbolTable {
         if !self.range.contains(address) {
             return None;
         }
-        let last = self.addresses.partition_point(|&start| start <= address).checked_sub(1)?;
+        let last = self.not_above(address).checked_sub(1)?;
         let start = self.addresses[last];
         let first = match last.checked_sub(1) {
             Some(before) if self.addresses[before] == start => {
@@ -213,6 +218,14 @@ impl SymbolTable {
     #[must_use]
     pub fn nearest(&self, name: &str) -> Option<String> {
         nearest(name, self.iter().filter_map(|symbol| str::from_utf8(symbol.name).ok()))
+    }
+
+    /// How many symbols begin at an address or below it.
+    fn not_above(&self, address: u64) -> usize {
+        let blocks = self.coarse.partition_point(|&first| first <= address);
+        let from = blocks.saturating_sub(1) * BLOCK;
+        let block = &self.addresses[from..self.addresses.len().min(from + BLOCK)];
+        from + block.partition_point(|&start| start <= address)
     }
 
     /// The name with its module, as it is kept and searched.
@@ -306,6 +319,7 @@ impl Builder {
         self.sort();
         let mut table = SymbolTable {
             next: vec![NONE; self.addresses.len()],
+            coarse: self.addresses.iter().step_by(BLOCK).copied().collect(),
             addresses: self.addresses,
             kinds: self.kinds,
             sizes: self.sizes,
