@@ -145,9 +145,11 @@ def init_with_symbols(blob: bytes, stext: int, etext: int, **options: Any) -> Be
     """
     import warnings
 
+    from axebpf import symbols
+
     bench = init(**options)
     try:
-        importlib.import_module("axebpf.symbols").init(blob, stext, etext)
+        symbols.init(blob, stext, etext)
     except (SymbolError, AlreadyInitialized) as error:
         warnings.warn(f"no symbols from this blob: {error}", RuntimeWarning, stacklevel=2)
     return bench
@@ -156,7 +158,7 @@ def init_with_symbols(blob: bytes, stext: int, etext: int, **options: Any) -> Be
 _LAZY = frozenset(
     {
         *("attach", "context", "event", "examples", "helpers", "hypervisor", "kops", "platform", "recording"),
-        "runtime",
+        *("runtime", "symbols"),
     }
 )
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""

@@ -18,6 +18,7 @@ __all__ = [
     "Object",
     "Program",
     "Statistics",
+    "SymbolTable",
     "Tracepoint",
     "TracepointSpec",
     "assemble",
@@ -483,3 +484,64 @@ class Object:
 
     def layout(self, name: str) -> _Layout:
         """The layout of a named type. Raises NotFound."""
+
+@final
+class SymbolTable:
+    """Symbols by address and by name; a row is name, address, size, offset, type.
+
+    A name's bytes that are no UTF-8 are lone surrogates (`surrogateescape`).
+    """
+
+    @staticmethod
+    def from_blob(data: bytes, stext: int, etext: int | None) -> SymbolTable:
+        """Reads a kallsyms blob. `etext` None: there is no end. Raises SymbolError."""
+
+    @staticmethod
+    def from_text(data: bytes, stext: int, etext: int | None) -> SymbolTable:
+        """Reads what nm or /proc/kallsyms print. Raises SymbolError."""
+
+    @staticmethod
+    def from_elf(data: bytes, stext: int, etext: int | None) -> SymbolTable:
+        """Reads the symbols of an ELF file. Raises SymbolError."""
+
+    @property
+    def range(self) -> tuple[int, int | None]:
+        """`stext` and `etext`."""
+
+    @property
+    def skipped(self) -> int:
+        """Lines that were not understood."""
+
+    @property
+    def undefined(self) -> int:
+        """Symbols without an address."""
+
+    def lookup_symbol(self, addr: int) -> tuple[str, int, int, int, str] | None:
+        """The row of the symbol that an address lies in."""
+
+    def lookup_addr(self, name: str) -> int | None:
+        """The lowest address of a name."""
+
+    def named(self, name: str) -> list[tuple[str, int, int, int, str]]:
+        """The rows of a name."""
+
+    def search(self, part: str, limit: int) -> list[tuple[str, int, int, int, str]]:
+        """The first rows, by address, whose name or module contains a text."""
+
+    def module(self, name: str, addr: int) -> str | None:
+        """The module of the symbol of that name and address."""
+
+    def nearest(self, name: str) -> str | None:
+        """The name that looks most like one."""
+
+    def get(self, index: int) -> tuple[str, int, int, int, str] | None:
+        """The row at a place in the order of addresses."""
+
+    def to_blob(self, style: str) -> bytes:
+        """Writes a blob, `ksym-0.6` or `ksym`. Raises SymbolError."""
+
+    def to_text(self) -> str:
+        """Writes the text of /proc/kallsyms. Raises SymbolError."""
+
+    def __len__(self) -> int:
+        """Symbols."""

@@ -1,6 +1,7 @@
 """`Bench`: one hypervisor under test.
 
-A bench owns a clock, CPUs, tracepoints, maps, programs, links, a trace and statistics; two benches share nothing.
+A bench owns a clock, CPUs, symbols, tracepoints, maps, programs, links, a trace and statistics; two benches share
+nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from axebpf.custom_helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.errors import (
     AttachError,
     AxebpfError,
+    BenchClosed,
     ClockError,
     HelperError,
     HypervisorError,
@@ -38,6 +40,7 @@ from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
     from axebpf.recording import Recording, Rule
+    from axebpf.symbols import SymbolTable
 
 __all__ = [
     "Bench",
@@ -137,6 +140,7 @@ class Bench:
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
         self._helper_names: dict[int, str] = {}
+        self._symbols: SymbolTable | None = None
         self.cpus = cpus
         """How many CPUs it has."""
         self.tracepoints: Mapping[str, TracepointHandle] = TracepointTable(self)
@@ -194,6 +198,36 @@ class Bench:
         for name in found:
             self.tracepoints[name].enabled = enabled
         return len(found)
+
+    # Symbols
+
+    @property
+    def symbols(self) -> SymbolTable:
+        """The hypervisor's symbols; an empty table until one is assigned."""
+        if self.closed:
+            raise BenchClosed
+        if self._symbols is None:
+            from axebpf.symbols import SymbolTable
+
+            return SymbolTable()
+        return self._symbols
+
+    @symbols.setter
+    def symbols(self, table: SymbolTable) -> None:
+        from axebpf.symbols import SymbolTable
+
+        if not isinstance(table, SymbolTable):
+            raise TypeError(
+                f"symbols is {type(table).__name__}; expected a SymbolTable, as SymbolTable.from_file gives"
+            )
+        if self.closed:
+            raise BenchClosed
+        self._symbols = table
+
+    @property
+    def has_symbols(self) -> bool:
+        """Whether a table has been assigned to `symbols`, be it an empty one."""
+        return self._symbols is not None
 
     # Programs and maps
 

@@ -16,6 +16,7 @@ from axebpf.cli.dump import dump
 from axebpf.cli.replay import replay
 from axebpf.cli.run import run
 from axebpf.cli.stat import stat
+from axebpf.cli.symbols import symbols
 from axebpf.cli.trace import trace
 from axebpf.cli.tracepoints import format_file, header_file, list_tracepoints
 from axebpf.errors import AxebpfError
@@ -74,6 +75,7 @@ app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)
 app.command("dump", epilog=EXIT_CODES)(dump)
 app.command("doctor", epilog=EXIT_CODES)(doctor)
+app.command("symbols", epilog=EXIT_CODES)(symbols)
 
 
 @app.command(

@@ -15,6 +15,7 @@ mod nearest;
 
 pub mod map;
 pub mod program;
+pub mod symbol;
 
 pub mod helper;
 pub mod object;

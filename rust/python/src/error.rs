@@ -7,6 +7,7 @@ use axebpf_core::errno::Errno;
 use axebpf_core::event::EventError;
 use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::object::LoadError;
+use axebpf_core::symbol::{Place, SymbolError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -70,6 +71,15 @@ fn number<'py>(py: Python<'py>, value: u64) -> Bound<'py, PyAny> {
 /// An errno of an operation on a map.
 pub(crate) fn map_error(py: Python<'_>, errno: Errno, map: &str, what: &str) -> PyErr {
     exception(py, "MapError", (errno.0, what), &[("map", text(py, map))])
+}
+
+/// What is wrong with a symbol table.
+pub(crate) fn symbol_error(py: Python<'_>, error: &SymbolError) -> PyErr {
+    let place = error.place.map(|place| match place {
+        Place::Line(line) => ("line", number(py, line as u64)),
+        Place::Offset(offset) => ("offset", number(py, offset)),
+    });
+    exception(py, "SymbolError", (error.reason.to_string(),), place.as_slice())
 }
 
 fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {

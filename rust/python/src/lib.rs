@@ -11,6 +11,7 @@ mod object;
 mod program;
 mod spec;
 mod statistics;
+mod symbol;
 mod trace;
 
 use pyo3::prelude::*;
@@ -44,4 +45,6 @@ mod _native {
     use super::statistics::Statistics;
     #[pymodule_export]
     use super::statistics::histogram_buckets;
+    #[pymodule_export]
+    use super::symbol::SymbolTable;
 }
