@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
-from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
+from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -36,9 +36,11 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 __all__ = [
+    "ENGINES",
     "Bench",
     "Clock",
     "Globals",
+    "LastRun",
     "Link",
     "Listener",
     "LoadedObject",
@@ -66,6 +68,9 @@ class RunResult(NamedTuple):
     time_ns: int
     """Time of the last event."""
 
+
+ENGINES = ("interpreter",)
+"""What runs programs. `"auto"` chooses among them; tests are parametrised over them."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -129,8 +134,8 @@ class Bench:
         trace_entries: int = 65536,
         budget: int = 1 << 24,
     ) -> None:
-        if engine not in ("auto", "interpreter"):
-            raise LoadError(f"no engine {engine!r}; engines are auto and interpreter")
+        if engine not in ("auto", *ENGINES):
+            raise LoadError(f"no engine {engine!r}; engines are auto and {', '.join(ENGINES)}")
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
         within(ClockError, "cpus", cpus, 1, MAX_CPUS)

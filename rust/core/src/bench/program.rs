@@ -24,6 +24,15 @@ pub struct Counts {
     pub instructions: u64,
 }
 
+/// How the latest run of a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// Slot of its last instruction: the `exit`, or the one that was stopped.
+    pub insn: usize,
+    /// Instructions that all programs of the bench had executed by then: says which of two programs ended later.
+    pub at: u64,
+}
+
 /// A program of a bench.
 pub struct BenchProgram {
     program: Arc<Program>,
@@ -39,6 +48,7 @@ pub struct BenchProgram {
     misses: Cell<u64>,
     faults: Cell<u64>,
     instructions: Cell<u64>,
+    last: Cell<Option<LastRun>>,
     /// CPUs on which it is running, for the types that guard each program by itself.
     running: RefCell<Vec<u32>>,
 }
@@ -76,6 +86,7 @@ impl BenchProgram {
             misses: Cell::new(0),
             faults: Cell::new(0),
             instructions: Cell::new(0),
+            last: Cell::new(None),
             running: RefCell::default(),
         }
     }
@@ -107,6 +118,12 @@ impl BenchProgram {
             faults: self.faults.get(),
             instructions: self.instructions.get(),
         }
+    }
+
+    /// How its latest run ended; none before the first.
+    #[must_use]
+    pub fn last_run(&self) -> Option<LastRun> {
+        self.last.get()
     }
 
     /// What the engine made of it; none once it is unloaded.
@@ -143,8 +160,10 @@ impl BenchProgram {
         Some(Alone(&self.running, cpu))
     }
 
+    /// A run is over, the bench having executed so many instructions.
     #[inline]
-    pub(super) fn end(&self, outcome: &Outcome) {
+    pub(super) fn end(&self, outcome: &Outcome, at: u64) {
+        self.last.set(Some(LastRun { insn: outcome.last, at }));
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
     }
@@ -222,7 +241,7 @@ impl Bench {
         let outcome = ran.map_err(|error| *error)?;
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.runs.set(program.runs.get() + 1);
-        program.end(&outcome);
+        program.end(&outcome, self.instructions.get());
         Ok(HandRun { result: outcome.result, instructions: outcome.instructions, printed })
     }
 

@@ -113,6 +113,8 @@ pub struct Outcome {
     pub result: Result<u64, Box<ProgramFault>>,
     /// Instructions executed, subprograms and callbacks included.
     pub instructions: u64,
+    /// Slot of the last instruction: the `exit` that ended the run, or the one that was stopped.
+    pub last: usize,
 }
 
 /// The stack of one CPU: eight frames, fresh ones filled with a pattern.

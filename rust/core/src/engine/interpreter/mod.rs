@@ -73,6 +73,8 @@ struct Active<'a> {
     budget: u64,
     /// Op at which the innermost frame was stopped.
     stopped: Cell<Option<usize>>,
+    /// Op of the `exit` that ended the latest activation.
+    exited: Cell<usize>,
     observer: Option<RefCell<&'a mut dyn Observer>>,
 }
 
@@ -131,6 +133,7 @@ impl Interpreted {
             pattern: stack.pattern,
             budget: input.budget,
             stopped: Cell::new(None),
+            exited: Cell::new(0),
             observer: observer.map(|observer| RefCell::new(observer as &mut dyn Observer)),
         };
         let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
@@ -153,7 +156,12 @@ impl Interpreted {
             self.give_up(run.memory.outstanding());
         }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
-        Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions }
+        let result = result.map_err(|fault| self.place(&active, *fault));
+        let last = match &result {
+            Ok(_) => self.code.slots.get(active.exited.get()).copied().unwrap_or(0),
+            Err(fault) => fault.insn,
+        };
+        Outcome { result, instructions, last }
     }
 
     /// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
