@@ -87,7 +87,9 @@ def bpf_object(request: pytest.FixtureRequest) -> ObjectFactory:
     """
     from axebpf.pytest_plugin.objects import ObjectFactory
 
-    return ObjectFactory(request.path.parent, request.config)
+    cache = getattr(request.config, "cache", None)  # absent with -p no:cacheprovider
+    kept = request.getfixturevalue("tmp_path_factory").mktemp("axebpf") if cache is None else cache.mkdir("axebpf")
+    return ObjectFactory(request.path.parent, kept, request.config)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -199,13 +199,13 @@ class Program:
         return [(insn, count, lines.text(insn)) for insn, count in self._native.profile()]
 
     def line_counts(self) -> list[tuple[SourceLine, int]]:
-        """Each source line, in their order, and how often it ran so far: as often as its busiest instruction."""
-        lines = _Lines(self._native)
+        """Each source line, in their order, and how often it ran so far."""
+        ran = dict(self._native.profile())
         counts: dict[SourceLine, int] = {}
-        for insn, count in self._native.profile():
-            if (line := lines.at(insn)) is not None:
-                line = line._replace(column=0)
-                counts[line] = max(count, counts.get(line, 0))
+        # Only instructions with which a part of a line begins: behind it may stand some that are of no line.
+        for slot, file, number, _, text in self._native.lines:
+            line = SourceLine(file, number, 0, text.strip())
+            counts[line] = max(ran.get(slot, 0), counts.get(line, 0))
         return sorted(counts.items())
 
     def reset_profile(self) -> None:

@@ -83,18 +83,15 @@ def _maps(bench: TestedBench) -> Iterator[str]:
         for field in tracepoint.declaration.fields
         if field.enum is not None
     }
-    yield from _variables(bench, enums)
-    told = 0
+    yield from _first(list(_variables(bench, enums)), MAPS)
+    shown_maps: list[str] = []
     for made in bench.noted.maps:
         try:
             lines = list(_changes(made, bench.cpus, enums))
         except AxebpfError as error:  # one that only programs may read
             lines = [str(error)]
-        if lines and told == MAPS:
-            yield "…"
-            return
-        told += bool(lines)
-        yield from lines
+        shown_maps += ["\n".join(lines)] if lines else []
+    yield from _first(shown_maps, MAPS)
 
 
 def _variables(bench: TestedBench, enums: Enums) -> Iterator[str]:
@@ -129,9 +126,7 @@ def _changes(made: Map, cpus: int, enums: Enums) -> Iterator[str]:
         lines = [f"{shown(key, enums)}: {shown(value, enums)}" for key, value in entries]
     if lines:
         yield f"{made.name} ({kind}, {len(lines)} of {made.max_entries}):"
-        yield from (f"  {line}" for line in lines[:ENTRIES])
-    if len(lines) > ENTRIES:
-        yield f"  … {len(lines) - ENTRIES} more"
+        yield from _first([f"  {line}" for line in lines], ENTRIES)
 
 
 def _programs(bench: TestedBench) -> Iterator[str]:
@@ -139,25 +134,27 @@ def _programs(bench: TestedBench) -> Iterator[str]:
     ran = sorted(ended, key=lambda program: ended[program].at, reverse=True)
     if ran:
         insn, line, _ = ended[ran[0]]
-        yield f"last: {_place(line)}: {line.text}" if line is not None else f"last: instruction {insn}"
+        place = f"instruction {insn}" if line is None else f"{_place(line)}: {line.text}"
+        yield f"last, in {ran[0].name}: {place}"
     for program in ran[:PROGRAMS]:
         yield from _lines(program)
-    for program in bench.noted.programs:
-        if program not in ended:
-            yield f"{program.name}: never ran{_why(bench, program)}"
+    idle = [program for program in bench.noted.programs if program not in ended]
+    yield from _first([f"{program.name}: never ran{_why(bench, program)}" for program in idle], PROGRAMS)
 
 
 def _lines(program: Program) -> Iterator[str]:
-    """How often each source line of a program ran. Of a line of several instructions, the one that ran most counts."""
+    """How often each source line of a program ran."""
     stats = program.stats
     faults = f", {stats.faults} stopped by a fault" if stats.faults else ""
     yield f"{program.name}: {stats.runs} run{'s' * (stats.runs != 1)}{faults}"
     found = program.line_counts()
     width = max((len(_place(line)) for line, _ in found[:LINES]), default=0)
-    for line, count in found[:LINES]:
-        yield f"{count or 'never':>8}  {_place(line):{width}}  {line.text}".rstrip()
-    if len(found) > LINES:
-        yield f"          … {len(found) - LINES} more"
+    yield from _first([f"{n or 'never':>8}  {_place(line):{width}}  {line.text}".rstrip() for line, n in found], LINES)
+
+
+def _first(lines: list[str], most: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    return lines if len(lines) <= most else [*lines[:most], f"… {len(lines) - most} more"]
 
 
 def _place(line: SourceLine) -> str:

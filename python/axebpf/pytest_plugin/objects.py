@@ -47,12 +47,13 @@ class ObjectError(AxebpfError):
 
 
 class ObjectFactory:
-    """The fixture `bpf_object`: gives the path of an object by the name of its source, or by its own."""
+    """The fixture `bpf_object`: gives the path of an object by the name of its source, or by its own.
 
-    def __init__(self, folder: Path, config: pytest.Config) -> None:
-        self._folder = folder
-        """Where names begin: the folder of the test module."""
-        self._config = config
+    Names begin in `folder`, that of the test module; objects are kept in `cache`.
+    """
+
+    def __init__(self, folder: Path, cache: Path, config: pytest.Config) -> None:
+        self._folder, self._cache, self._config = folder, cache, config
 
     def __repr__(self) -> str:
         return f"<bpf_object of {self._folder}>"
@@ -86,21 +87,19 @@ class ObjectFactory:
         return made[path, flags]
 
     def _make(self, source: Path, flags: tuple[str, ...]) -> Path:
-        cache = getattr(self._config, "cache", None)  # absent with -p no:cacheprovider
-        folder = Path(tempfile.mkdtemp(prefix="axebpf-")) if cache is None else cache.mkdir("axebpf")
-        command = [*FLAGS, *_includes(folder), *flags]
+        command = [*FLAGS, *_includes(self._cache), *flags]
         # By the name that the user knows, in faults and in what a failing test shows.
         root = self._config.rootpath
         shown = source.parent.relative_to(root) if source.is_relative_to(root) else source.parent
         command += [f"-fdebug-prefix-map={source.parent}={shown}", source.name]
         for compiler in _compilers():
-            kept = _Kept(folder, compiler, source, command)
+            kept = _Kept(self._cache, compiler, source, command)
             if kept.is_current():
                 return kept.object
         without = []
         for compiler in _compilers():
             if _compiles_for_bpf(compiler):
-                return _Kept(folder, compiler, source, command).make()
+                return _Kept(self._cache, compiler, source, command).make()
             without.append(compiler)
         why = f"{' and '.join(without)} cannot compile for BPF" if without else "there is no clang"
         if not without and os.environ.get("CLANG"):
