@@ -87,19 +87,18 @@ class ObjectFactory:
         return made[path, flags]
 
     def _make(self, source: Path, flags: tuple[str, ...]) -> Path:
-        command = [*FLAGS, *_includes(self._cache), *flags]
-        # By the name that the user knows, in faults and in what a failing test shows.
-        root = self._config.rootpath
-        shown = source.parent.relative_to(root) if source.is_relative_to(root) else source.parent
-        command += [f"-fdebug-prefix-map={source.parent}={shown}", source.name]
+        # Compiled from there and by this name, it has in errors, faults and failing tests the name that the user knows.
+        root = self._config.rootpath if source.is_relative_to(self._config.rootpath) else source.parent
+        name = str(source.relative_to(root))
+        command = [*FLAGS, *_includes(self._cache), *flags, f"-fdebug-prefix-map={root}=.", name]
         for compiler in _compilers():
-            kept = _Kept(self._cache, compiler, source, command)
+            kept = _Kept(self._cache, compiler, root, name, command)
             if kept.is_current():
                 return kept.object
         without = []
         for compiler in _compilers():
             if _compiles_for_bpf(compiler):
-                return _Kept(self._cache, compiler, source, command).make()
+                return _Kept(self._cache, compiler, root, name, command).make()
             without.append(compiler)
         why = f"{' and '.join(without)} cannot compile for BPF" if without else "there is no clang"
         if not without and os.environ.get("CLANG"):
@@ -165,12 +164,12 @@ def _write(path: Path, text: str) -> None:
 class _Kept:
     """The place of an object in the cache, for one compiler and its flags."""
 
-    def __init__(self, cache: Path, compiler: str, source: Path, command: list[str]) -> None:
-        self._compiler, self._source, self._command = compiler, source, command
+    def __init__(self, cache: Path, compiler: str, root: Path, name: str, command: list[str]) -> None:
+        self._compiler, self._root, self._name, self._command = compiler, root, name, command
         state = Path(compiler).stat()  # of the compiler itself, not of a link to it
-        about = [compiler, str(state.st_size), str(state.st_mtime_ns), str(source.parent), *command]
+        about = [compiler, str(state.st_size), str(state.st_mtime_ns), str(root), *command]
         folder = cache / hashlib.sha256("\0".join(about).encode()).hexdigest()[:32]
-        self.object = folder / (source.name.removesuffix(SOURCE) + OBJECT)
+        self.object = folder / (Path(name).name.removesuffix(SOURCE) + OBJECT)
         """The object's path, whether it is there or not."""
         self._inputs = folder / "inputs.json"
 
@@ -188,13 +187,11 @@ class _Kept:
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             fresh, rule = Path(work) / self.object.name, Path(work) / "rule"
             command = [self._compiler, *self._command, "-c", "-o", str(fresh), "-MD", "-MF", str(rule)]
-            ran = subprocess.run(
-                command, cwd=self._source.parent, capture_output=True, text=True, errors="replace", check=False
-            )
+            ran = subprocess.run(command, cwd=self._root, capture_output=True, text=True, errors="replace", check=False)
             if ran.returncode != 0:
                 missing = re.search(r"fatal error: '((?:bpf|linux)/)[^']*' file not found", ran.stderr)
                 hint = f"\n<{missing[1]}...> is in the package {PACKAGES[missing[1]]}" if missing else ""
-                raise ObjectError(f"{self._source.name} does not compile:\n{ran.stderr.rstrip()}{hint}")
+                raise ObjectError(f"{self._name} does not compile:\n{ran.stderr.rstrip()}{hint}")
             inputs = self._digests(_prerequisites(rule.read_text()))
             folder.mkdir(exist_ok=True)
             fresh.replace(self.object)
@@ -206,11 +203,10 @@ class _Kept:
 
         A header that is new there may come before one of the same name elsewhere.
         """
-        folder = self._source.parent
-        paths = {name: folder / name for name in names}
+        paths = {name: self._root / name for name in names}
         return {
             "files": {n: hashlib.sha256(p.read_bytes()).hexdigest() if p.is_file() else "" for n, p in paths.items()},
-            "headers": sorted(path.name for path in folder.glob("*.h")),
+            "headers": sorted(path.name for path in (self._root / self._name).parent.glob("*.h")),
         }
 
 
