@@ -12,7 +12,7 @@ from axebpf.cli.values import Enums
 from axebpf.errors import AxebpfError, SourceLine
 from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
 from axebpf.pytest_plugin.fixture import TestedBench
-from axebpf.pytest_plugin.text import shown, shown_fields
+from axebpf.pytest_plugin.text import shown, shown_field
 from axebpf.trace import Event
 
 __all__ = ["end_in_the_test", "sections"]
@@ -60,10 +60,10 @@ def _events(bench: TestedBench) -> Iterator[str]:
         yield f"the last {len(events)} of {fired}:" if events else f"{fired} fired, none of them in the trace"
     width = max((len(event.name) for event in events), default=0)
     for event in events:
+        values = event.fields
         fields = bench.tracepoints[event.name].declaration.fields
-        enums = {field.name: field.enum for field in fields if field.enum is not None}
-        time = f"{event.time_ns // 10**9}.{event.time_ns % 10**9:09}"
-        yield f"{time} cpu{event.cpu} {event.name:{width}} {shown_fields(event.fields, enums)}"
+        text = " ".join(f"{field.name}={shown_field(field, values[field.name])}" for field in fields)
+        yield f"{event.time_ns // 10**9}.{event.time_ns % 10**9:09} cpu{event.cpu} {event.name:{width}} {text}".rstrip()
 
 
 def _trace(bench: TestedBench) -> Iterator[str]:

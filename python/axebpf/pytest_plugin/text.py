@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from typing import Any
 
 from axebpf.cli.values import Enums, cell
 from axebpf.maps import PerCpu
+from axebpf.tracepoint import Field
 
-__all__ = ["shown", "shown_fields"]
+__all__ = ["shown", "shown_field"]
 
 _WIDEST = 400
 """Characters of one value."""
@@ -32,9 +32,16 @@ def shown(value: Any, enums: Enums | None = None, name: str = "") -> str:
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]} …"
 
 
-def shown_fields(values: Mapping[str, Any], enums: Enums) -> str:
-    """Fields as `name=value name=value`."""
-    return " ".join(f"{name}={shown(value, enums, name)}" for name, value in values.items())
+def shown_field(field: Field, value: Any) -> str:
+    """The value of an event's field: by name where it has one, otherwise as the trace shows it.
+
+    >>> from axebpf.tracepoint import Field, FieldType
+    >>> shown_field(Field("gpa", FieldType("u64"), hex=True), 4096)
+    '0x1000'
+    """
+    if field.enum is not None:
+        return shown(value, {field.name: field.enum}, field.name)
+    return hex(value) if field.hex and isinstance(value, int) else shown(value)
 
 
 def _shown(value: Any, enums: Enums, name: str) -> str:
