@@ -379,6 +379,8 @@ def test_the_latest_run_ended_at_the_last_step(bench: Bench, name: str) -> None:
     # The observer is another way through the interpreter, and the steps are counted by it.
     assert program.steps(EXIT_RECORD[:24])[-1].insn == insn
     assert program.last_run == (insn, None, 2 * ended.at)
+    program.unload()
+    assert program.last_run == (insn, None, 2 * ended.at)
 
 
 def test_of_two_programs_the_one_that_ended_later_has_the_greater_number(bench: Bench, boots: TracepointHandle) -> None:

@@ -48,7 +48,10 @@ pub struct BenchProgram {
     misses: Cell<u64>,
     faults: Cell<u64>,
     instructions: Cell<u64>,
-    last: Cell<Option<LastRun>>,
+    /// Instructions that the bench had executed when its latest run ended.
+    ended: Cell<u64>,
+    /// Where its latest run ended, once it is unloaded.
+    last: Cell<Option<usize>>,
     /// CPUs on which it is running, for the types that guard each program by itself.
     running: RefCell<Vec<u32>>,
 }
@@ -86,6 +89,7 @@ impl BenchProgram {
             misses: Cell::new(0),
             faults: Cell::new(0),
             instructions: Cell::new(0),
+            ended: Cell::new(0),
             last: Cell::new(None),
             running: RefCell::default(),
         }
@@ -123,7 +127,8 @@ impl BenchProgram {
     /// How its latest run ended; none before the first.
     #[must_use]
     pub fn last_run(&self) -> Option<LastRun> {
-        self.last.get()
+        let insn = self.runnable().and_then(|runnable| runnable.last()).or(self.last.get())?;
+        Some(LastRun { insn, at: self.ended.get() })
     }
 
     /// What the engine made of it; none once it is unloaded.
@@ -163,7 +168,7 @@ impl BenchProgram {
     /// A run is over, the bench having executed so many instructions.
     #[inline]
     pub(super) fn end(&self, outcome: &Outcome, at: u64) {
-        self.last.set(Some(LastRun { insn: outcome.last, at }));
+        self.ended.set(at);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
     }
@@ -257,6 +262,7 @@ impl Bench {
             return Err(BenchError::Attached { program: program.name().to_owned(), links });
         }
         self.detach_all(index);
+        program.last.set(program.runnable().and_then(|runnable| runnable.last()));
         program.unloaded.set(true);
         // A program that unloads itself, through a helper, is freed with the bench.
         if let Ok(mut runnable) = program.runnable.try_borrow_mut() {

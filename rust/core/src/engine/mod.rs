@@ -113,8 +113,6 @@ pub struct Outcome {
     pub result: Result<u64, Box<ProgramFault>>,
     /// Instructions executed, subprograms and callbacks included.
     pub instructions: u64,
-    /// Slot of the last instruction: the `exit` that ended the run, or the one that was stopped.
-    pub last: usize,
 }
 
 /// The stack of one CPU: eight frames, fresh ones filled with a pattern.
@@ -188,6 +186,10 @@ pub trait Runnable: Send + Sync {
     /// Slot of each instruction and how often it was executed so far, ascending. A `lddw` is one instruction; one that
     /// was stopped by a fault counts.
     fn counts(&self) -> Vec<(usize, u64)>;
+
+    /// Slot of the last instruction of the latest run: the `exit` that ended it, or the one that was stopped. None
+    /// before the first.
+    fn last(&self) -> Option<usize>;
 
     /// Forgets all counts.
     fn reset_counts(&self);

@@ -164,7 +164,7 @@ pub(super) fn execute<'r, const OBSERVED: bool>(
             State::Exited => {
                 // SAFETY: as above; handlers return pointers to ops only.
                 let (exit, r0) = unsafe { (index_of(code, pc), (*machine).r[0]) };
-                active.exited.set(exit);
+                code.counters.end(exit);
                 return Ok(r0);
             }
             // SAFETY: as above.

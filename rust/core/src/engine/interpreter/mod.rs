@@ -73,8 +73,6 @@ struct Active<'a> {
     budget: u64,
     /// Op at which the innermost frame was stopped.
     stopped: Cell<Option<usize>>,
-    /// Op of the `exit` that ended the latest activation.
-    exited: Cell<usize>,
     observer: Option<RefCell<&'a mut dyn Observer>>,
 }
 
@@ -133,7 +131,6 @@ impl Interpreted {
             pattern: stack.pattern,
             budget: input.budget,
             stopped: Cell::new(None),
-            exited: Cell::new(0),
             observer: observer.map(|observer| RefCell::new(observer as &mut dyn Observer)),
         };
         let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
@@ -156,12 +153,7 @@ impl Interpreted {
             self.give_up(run.memory.outstanding());
         }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
-        let result = result.map_err(|fault| self.place(&active, *fault));
-        let last = match &result {
-            Ok(_) => self.code.slots.get(active.exited.get()).copied().unwrap_or(0),
-            Err(fault) => fault.insn,
-        };
-        Outcome { result, instructions, last }
+        Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions }
     }
 
     /// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
@@ -175,6 +167,7 @@ impl Interpreted {
     #[cold]
     fn place(&self, active: &Active<'_>, fault: Fault) -> Box<ProgramFault> {
         let index = active.stopped.get().unwrap_or(0);
+        self.code.counters.end(index);
         let insn = self.code.slots.get(index).copied().unwrap_or(0);
         Box::new(ProgramFault {
             program: self.program.name.clone(),
@@ -203,6 +196,10 @@ impl Runnable for Interpreted {
     fn counts(&self) -> Vec<(usize, u64)> {
         let taken: Vec<u64> = self.code.ops.iter().map(|op| op.taken.load(Relaxed)).collect();
         self.code.slots.iter().copied().zip(self.code.counters.counts(&self.code.flow, &taken)).collect()
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.code.slots.get(self.code.counters.ended()).copied()
     }
 
     fn reset_counts(&self) {
