@@ -220,6 +220,7 @@ AFTER_CLOSE: dict[str, Callable[[dict[str, Any]], object]] = {
     "program.run": lambda part: part["program"].run(bytes(32)),
     "program.stats": lambda part: part["program"].stats,
     "program.profile": lambda part: part["program"].profile(),
+    "program.last_run": lambda part: part["program"].last_run,
     "program.steps": lambda part: part["program"].steps(bytes(32)),
     "program.attach": lambda part: part["program"].attach("vmm:vm_boot"),
     "program.unload": lambda part: part["program"].unload(),
@@ -246,6 +247,17 @@ def test_every_part_of_a_closed_bench_says_so(name: str) -> None:
     with pytest.raises(BenchClosed, match="the bench is closed"):
         AFTER_CLOSE[name](part)
     bench.close()  # once more is once more
+
+
+@pytest.mark.parametrize("use", [lambda tp: tp.fire(1, 0), lambda tp: tp.fire_many(vm_id=[1], duration_ns=0)])
+def test_whoever_closes_a_bench_may_say_why(use: Callable[[Any], Any]) -> None:
+    bench = Bench()
+    tracepoint = bench.tracepoints["vmm:vm_boot"]
+    bench._native.close("the party is over")
+    bench.close()
+    bench._native.close("another reason")
+    with pytest.raises(BenchClosed, match=r"^the bench is closed: the party is over$"):
+        use(tracepoint)
 
 
 def test_what_belongs_to_a_closed_bench_can_still_be_shown() -> None:

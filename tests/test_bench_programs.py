@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -352,3 +353,59 @@ def test_steps_end_with_the_instruction_that_faults(bench: Bench) -> None:
     assert [step.insn for step in steps] == [0, 1, 2]
     source = Bench().load(example("exits.bpf.o"))["on_exit"].steps(EXIT_RECORD)[0].source
     assert source.endswith("key = { .vm_id = ctx->vm_id, .exit_reason = ctx->exit_reason };")
+
+
+# How the latest run ended
+
+ENDINGS = {
+    "first exit": ("r0 = *(u32 *)(r1 +8)\n if r0 == 1 goto out\n r0 = 0\n exit\nout:\n exit", 4),
+    "other exit": ("r0 = *(u32 *)(r1 +8)\n if r0 != 1 goto out\n r0 = 0\n exit\nout:\n exit", 3),
+    "behind a subprogram": ("call f\n r0 = 0\n exit\nf:\n r0 = 1\n exit", 2),
+    "behind a wide instruction": ("r0 = 0x100000000 ll\n exit", 2),
+    **{name: (text, insn) for name, (text, _, insn) in FAULTS.items()},
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_the_latest_run_ended_at_the_last_step(bench: Bench, name: str) -> None:
+    text, insn = ENDINGS[name]
+    program = load(bench, text)
+    assert program.last_run is None
+    with contextlib.suppress(ProgramFault):
+        program.run(EXIT_RECORD[:24])
+    ended = program.last_run
+    assert ended is not None
+    assert ended == (insn, None, program.stats.instructions)
+    # The observer is another way through the interpreter, and the steps are counted by it.
+    assert program.steps(EXIT_RECORD[:24])[-1].insn == insn
+    assert program.last_run == (insn, None, 2 * ended.at)
+    program.unload()
+    assert program.last_run == (insn, None, 2 * ended.at)
+
+
+def test_of_two_programs_the_one_that_ended_later_has_the_greater_number(bench: Bench, boots: TracepointHandle) -> None:
+    first, second = (load(bench, "r0 = 0\n exit", name=name) for name in ("first", "second"))
+    second.attach(boots)
+    first.attach(boots)
+    boots.fire(vm_id=1, duration_ns=0)
+    assert first.last_run is not None
+    assert second.last_run is not None
+    assert first.last_run.at > second.last_run.at
+
+
+def test_lines_of_an_object_and_how_often_they_ran() -> None:
+    with Bench() as bench:
+        program = bench.load(example("exits.bpf.o"), rodata={"threshold_ns": 1000})["on_exit"]
+        program.attach()
+        exits = bench.tracepoints["vmm:vcpu_run_exit"]
+        for duration_ns in (10, 1000, 5000):
+            exits.fire(vm_id=1, vcpu_id=0, exit_reason=0, duration_ns=duration_ns)
+        counts = {line.text: count for line, count in program.line_counts()}
+        assert counts["if (duration < threshold_ns)"] == 3
+        assert counts["__sync_fetch_and_add(&stat->count, 1);"] == 2
+        assert counts["struct exit_stat zero = {};"] == 1
+        source = example("exits.bpf.c").read_text().splitlines()
+        assert all(source[line.line - 1].strip() == line.text for line, _ in program.line_counts())
+        assert program.last_run is not None
+        assert program.last_run.line is not None
+        assert program.last_run.line.text == "}"

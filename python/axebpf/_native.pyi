@@ -101,8 +101,8 @@ class Bench:
     ) -> Bench:
         """`clock` is `manual`, `real`, or ns an event. Raises ClockError."""
 
-    def close(self) -> None:
-        """From now on everything but this and `closed` raises BenchClosed."""
+    def close(self, why: str | None = None) -> None:
+        """From now on everything but this and `closed` raises BenchClosed, whose message ends with `why`."""
 
     @property
     def closed(self) -> bool:
@@ -338,6 +338,9 @@ class Program:
 
     def counts(self) -> tuple[int, int, int, int]:
         """Runs, misses, faults, instructions."""
+
+    def last_run(self) -> tuple[int, int] | None:
+        """Of the latest run, the slot of its last instruction, and how many the bench had executed by then."""
 
     def profile(self) -> list[tuple[int, int]]:
         """Slot and number of executions of each instruction."""

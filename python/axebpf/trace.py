@@ -112,10 +112,11 @@ class Trace:
         """
         return self._native.trace_text(target, header)
 
-    def records(self) -> list[Event | Printed]:
-        """The same entries as objects, by time."""
+    def records(self, last: int | None = None) -> list[Event | Printed]:
+        """The same entries as objects, by time; with `last`, so many from the end."""
         out: list[Event | Printed] = []
-        for time_ns, cpu, pid, comm, name, payload in self._native.trace_records():
+        rows = self._native.trace_records()
+        for time_ns, cpu, pid, comm, name, payload in rows if last is None else rows[max(0, len(rows) - last) :]:
             if name is None or isinstance(payload, str):
                 out.append(Printed(str(payload), time_ns, cpu, pid, comm))
             else:

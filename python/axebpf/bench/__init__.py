@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
-from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
+from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.run import Progress, ReplayResult, RunResult, fire_stream
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from axebpf.symbols import SymbolTable
 
 __all__ = [
+    "ENGINES",
     "Bench",
     "Clock",
     "Globals",
+    "LastRun",
     "Link",
     "Listener",
     "LoadedObject",
@@ -60,6 +62,9 @@ __all__ = [
     "TracepointHandle",
 ]
 
+
+ENGINES = ("interpreter",)
+"""What runs programs. `"auto"` chooses among them; tests are parametrised over them."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -125,8 +130,8 @@ class Bench:
         trace_entries: int = 65536,
         budget: int = 1 << 24,
     ) -> None:
-        if engine not in ("auto", "interpreter"):
-            raise LoadError(f"no engine {engine!r}; engines are auto and interpreter")
+        if engine not in ("auto", *ENGINES):
+            raise LoadError(f"no engine {engine!r}; engines are auto and {', '.join(ENGINES)}")
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
         within(ClockError, "cpus", cpus, 1, MAX_CPUS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from axebpf.errors import AttachError, BenchClosed, ProgramFault
+from axebpf.errors import AttachError, BenchClosed, ProgramFault, SourceLine
 
 if TYPE_CHECKING:
     from axebpf import _native
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from axebpf.bench.handle import Declared, TracepointHandle
     from axebpf.maps import Map
 
-__all__ = ["Link", "Program", "ProgramRun", "ProgramStats", "Step"]
+__all__ = ["LastRun", "Link", "Program", "ProgramRun", "ProgramStats", "Step"]
 
 
 class ProgramStats(NamedTuple):
@@ -40,6 +41,17 @@ class ProgramRun(NamedTuple):
     """Lines of `bpf_printk`."""
     ctx: bytes
     """The context after the run."""
+
+
+class LastRun(NamedTuple):
+    """How the latest run of a program ended."""
+
+    insn: int
+    """Slot of its last instruction: the `exit`, or the one that a fault stopped."""
+    line: SourceLine | None
+    """The source line of that; None where the object has no lines."""
+    at: int
+    """Instructions that the whole bench had executed by then: of two programs, the greater one ended later."""
 
 
 class Step(NamedTuple):
@@ -130,6 +142,12 @@ class Program:
         """What it has done so far."""
         return ProgramStats(*self._native.counts())
 
+    @property
+    def last_run(self) -> LastRun | None:
+        """How its latest run ended; None before the first."""
+        last = self._native.last_run()
+        return None if last is None else LastRun(last[0], _Lines(self._native).at(last[0]), last[1])
+
     def attach(self, tracepoint: str | TracepointHandle | Declared | None = None, *, cookie: int = 0) -> Link:
         """Runs the program at each event of a tracepoint: the one that its section names, or the one given.
 
@@ -179,13 +197,23 @@ class Program:
         (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu)
         if fault is not None and not isinstance(fault, ProgramFault):
             raise fault  # of a helper written in Python
-        lines = self._native.lines
-        return [Step(insn, depth, registers, _source(lines, insn)) for insn, depth, registers in steps]
+        lines = _Lines(self._native)
+        return [Step(insn, depth, registers, lines.text(insn)) for insn, depth, registers in steps]
 
     def profile(self) -> list[tuple[int, int, str]]:
         """Each instruction's slot, how often it was executed so far, and its source line."""
-        lines = self._native.lines
-        return [(insn, count, _source(lines, insn)) for insn, count in self._native.profile()]
+        lines = _Lines(self._native)
+        return [(insn, count, lines.text(insn)) for insn, count in self._native.profile()]
+
+    def line_counts(self) -> list[tuple[SourceLine, int]]:
+        """Each source line, in their order, and how often it ran so far."""
+        ran = dict(self._native.profile())
+        counts: dict[SourceLine, int] = {}
+        # Only instructions with which a part of a line begins: behind it may stand some that are of no line.
+        for slot, file, number, _, text in self._native.lines:
+            line = SourceLine(file, number, 0, text.strip())
+            counts[line] = max(ran.get(slot, 0), counts.get(line, 0))
+        return sorted(counts.items())
 
     def reset_profile(self) -> None:
         """Forgets how often each instruction was executed."""
@@ -209,10 +237,20 @@ class Program:
         return f"<Program {self.name}: {self.type or 'no type'}, {len(self._native.insns) // 8} instructions>"
 
 
-def _source(lines: list[tuple[int, str, int, int, str]], insn: int) -> str:
-    found = ""
-    for slot, file, line, _, text in lines:
-        if slot > insn:
-            break
-        found = f"{file}:{line}: {text.strip()}"
-    return found
+class _Lines:
+    """The source lines of a program by slot."""
+
+    def __init__(self, native: _native.Program) -> None:
+        lines = native.lines
+        self._slots = [slot for slot, *_ in lines]
+        self._lines = [SourceLine(file, line, column, text.strip()) for _, file, line, column, text in lines]
+
+    def at(self, insn: int) -> SourceLine | None:
+        """The line of the instruction in a slot: the last one that begins there or before."""
+        index = bisect.bisect_right(self._slots, insn)
+        return self._lines[index - 1] if index else None
+
+    def text(self, insn: int) -> str:
+        """The same as `file:line: text`, or empty."""
+        line = self.at(insn)
+        return "" if line is None else f"{line.file}:{line.line}: {line.text}"

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from axebpf import Bench
+from axebpf.bench import ENGINES, Bench
 from axebpf.errors import AxebpfError, LoadError
 
 __all__ = ["HELP", "main", "run"]
@@ -21,7 +21,7 @@ HELP = "Runs a program given in hexadecimal on standard input, and prints r0: a 
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="axebpf exec", description=HELP)
-    parser.add_argument("--engine", choices=("auto", "interpreter"), default="auto", help="what runs the program")
+    parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the program")
     parser.add_argument(
         "memory", nargs="?", default="", metavar="MEMORY_HEX", help="memory: r1 points to it, r2 is its length"
     )

@@ -1,7 +1,7 @@
 //! `Bench`, `Tracepoint` and `Link`: the bench behind its lock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use axebpf_core::bench::{self, BenchError, CustomHelpers, LoadOptions, Options};
 use axebpf_core::clock::ClockMode;
@@ -28,6 +28,8 @@ use crate::statistics::Statistics;
 pub(crate) struct Shared {
     lock: ReentrantMutex<bench::Bench>,
     closed: AtomicBool,
+    /// What whoever closed it has to say about that.
+    why: OnceLock<String>,
 }
 
 impl Shared {
@@ -69,10 +71,12 @@ impl Shared {
             // It may have been closed while this waited.
             if self.closed.load(Relaxed) { Err(BenchError::Closed) } else { fire(&bench) }
         });
-        let fired = fired.map_err(Error)?;
-        match fired.error {
-            None => Ok(fired.events),
-            Some(error) => Err(Error(error).into()),
+        match fired {
+            Ok(bench::Fired { events, error: None }) => Ok(events),
+            Ok(bench::Fired { error: Some(BenchError::Closed), .. }) | Err(BenchError::Closed) => {
+                Err(self.is_closed(py))
+            }
+            Ok(bench::Fired { error: Some(error), .. }) | Err(error) => Err(Error(error).into()),
         }
     }
 
@@ -85,11 +89,13 @@ impl Shared {
     }
 
     fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if self.closed.load(Relaxed) {
-            Err(exception(py, "BenchClosed", ("the bench is closed",), &[]))
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Relaxed) { Err(self.is_closed(py)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn is_closed(&self, py: Python<'_>) -> PyErr {
+        let why = self.why.get().map_or_else(String::new, |why| format!(": {why}"));
+        exception(py, "BenchClosed", (format!("the bench is closed{why}"),), &[])
     }
 }
 
@@ -166,13 +172,22 @@ impl Bench {
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
         Ok(Bench {
-            shared: Arc::new(Shared { lock: ReentrantMutex::new(bench), closed: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                lock: ReentrantMutex::new(bench),
+                closed: AtomicBool::new(false),
+                why: OnceLock::new(),
+            }),
             helpers,
         })
     }
 
-    fn close(&self, py: Python<'_>) -> PyResult<()> {
+    #[pyo3(signature = (why=None))]
+    fn close(&self, py: Python<'_>, why: Option<String>) -> PyResult<()> {
         if !self.closed() {
+            if let Some(why) = why {
+                // Of two threads that close it, the first one's reason stays.
+                self.shared.why.get_or_init(|| why);
+            }
             // A batch on its way ends at its next pause; what it calls is let go of here.
             let helpers = self.helpers.bind(py);
             self.shared.closed.store(true, Relaxed);

@@ -119,6 +119,12 @@ impl Program {
         Ok((counts.runs, counts.misses, counts.faults, counts.instructions))
     }
 
+    /// Of the latest run, the slot of its last instruction, and how many the bench had executed by then.
+    fn last_run(&self, py: Python<'_>) -> PyResult<Option<(usize, u64)>> {
+        let bench = self.shared.enter(py)?;
+        Ok(self.found(&bench)?.last_run().map(|last| (last.insn, last.at)))
+    }
+
     /// Slot and number of executions of each instruction.
     fn profile(&self, py: Python<'_>) -> PyResult<Vec<(usize, u64)>> {
         let bench = self.shared.enter(py)?;

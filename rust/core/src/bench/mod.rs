@@ -20,7 +20,7 @@ pub use dispatch::{Fired, Listener, Pause};
 pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
-pub use program::{BenchProgram, ByHand, Counts, HandRun};
+pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;

@@ -25,6 +25,15 @@ pub struct Counts {
     pub instructions: u64,
 }
 
+/// How the latest run of a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// Slot of its last instruction: the `exit`, or the one that was stopped.
+    pub insn: usize,
+    /// Instructions that all programs of the bench had executed by then: says which of two programs ended later.
+    pub at: u64,
+}
+
 /// A program of a bench.
 pub struct BenchProgram {
     program: Arc<Program>,
@@ -42,6 +51,10 @@ pub struct BenchProgram {
     misses: Cell<u64>,
     faults: Cell<u64>,
     instructions: Cell<u64>,
+    /// Instructions that the bench had executed when its latest run ended.
+    ended: Cell<u64>,
+    /// Where its latest run ended, once it is unloaded.
+    last: Cell<Option<usize>>,
     /// CPUs on which it is running, for the types that guard each program by itself.
     running: RefCell<Vec<u32>>,
 }
@@ -85,6 +98,8 @@ impl BenchProgram {
             misses: Cell::new(0),
             faults: Cell::new(0),
             instructions: Cell::new(0),
+            ended: Cell::new(0),
+            last: Cell::new(None),
             running: RefCell::default(),
         }
     }
@@ -123,6 +138,13 @@ impl BenchProgram {
         self.maps.borrow().clone()
     }
 
+    /// How its latest run ended; none before the first.
+    #[must_use]
+    pub fn last_run(&self) -> Option<LastRun> {
+        let insn = self.runnable().and_then(|runnable| runnable.last()).or(self.last.get())?;
+        Some(LastRun { insn, at: self.ended.get() })
+    }
+
     /// What the engine made of it; none once it is unloaded.
     #[must_use]
     #[inline]
@@ -157,8 +179,10 @@ impl BenchProgram {
         Some(Alone(&self.running, cpu))
     }
 
+    /// A run is over, the bench having executed so many instructions.
     #[inline]
-    pub(super) fn end(&self, outcome: &Outcome) {
+    pub(super) fn end(&self, outcome: &Outcome, at: u64) {
+        self.ended.set(at);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
     }
@@ -237,7 +261,7 @@ impl Bench {
         let outcome = ran.map_err(|error| *error)?;
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.runs.set(program.runs.get() + 1);
-        program.end(&outcome);
+        program.end(&outcome, self.instructions.get());
         Ok(HandRun { result: outcome.result, instructions: outcome.instructions, printed })
     }
 
@@ -253,6 +277,7 @@ impl Bench {
             return Err(BenchError::Attached { program: program.name().to_owned(), links });
         }
         self.detach_all(index);
+        program.last.set(program.runnable().and_then(|runnable| runnable.last()));
         program.unloaded.set(true);
         program.maps.take();
         // A program that unloads itself, through a helper, is freed with the bench.

@@ -187,6 +187,10 @@ pub trait Runnable: Send + Sync {
     /// was stopped by a fault counts.
     fn counts(&self) -> Vec<(usize, u64)>;
 
+    /// Slot of the last instruction of the latest run: the `exit` that ended it, or the one that was stopped. None
+    /// before the first.
+    fn last(&self) -> Option<usize>;
+
     /// Forgets all counts.
     fn reset_counts(&self);
 }

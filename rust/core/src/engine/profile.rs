@@ -4,7 +4,7 @@
 //! enough: in one pass from the front, what reaches an instruction is what fell through from the one before it, plus
 //! the jumps that were taken to it; what goes on from it is that, less the jumps taken and the runs stopped there.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// What an instruction does with control. Numbers are indexes of instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(super) struct Counters {
     entered: Vec<AtomicU64>,
     /// Runs stopped at each instruction: it was begun, and nothing after it.
     stopped: Vec<AtomicU64>,
+    /// Where the latest run or callback ended; `usize::MAX` before the first.
+    ended: AtomicUsize,
 }
 
 /// Concurrent runs of one program may lose a count.
@@ -42,7 +44,7 @@ impl Counters {
     /// Counters of a program of `n` instructions.
     pub(super) fn new(n: usize) -> Counters {
         let zeros = || std::iter::repeat_with(AtomicU64::default).take(n).collect();
-        Counters { entered: zeros(), stopped: zeros() }
+        Counters { entered: zeros(), stopped: zeros(), ended: AtomicUsize::new(usize::MAX) }
     }
 
     /// One more run or callback begins at `index`.
@@ -63,6 +65,17 @@ impl Counters {
             entered.store(entered.load(Relaxed).wrapping_sub(1), Relaxed);
             stopped.store(stopped.load(Relaxed).wrapping_sub(1), Relaxed);
         }
+    }
+
+    /// A run, or a callback in it, ended at `index`. Of a run and its callbacks, the run is the last to say so.
+    #[inline(always)]
+    pub(super) fn end(&self, index: usize) {
+        self.ended.store(index, Relaxed);
+    }
+
+    /// Where the latest run ended; `usize::MAX` before the first.
+    pub(super) fn ended(&self) -> usize {
+        self.ended.load(Relaxed)
     }
 
     /// Executions of each instruction, given how often each jump was taken.

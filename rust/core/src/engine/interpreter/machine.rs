@@ -161,8 +161,12 @@ pub(super) fn execute<'r, const OBSERVED: bool>(
         // SAFETY: the chain is over; nothing else refers to the machine.
         match unsafe { std::mem::replace(&mut (*machine).state, State::Running) } {
             State::Running => {}
-            // SAFETY: as above.
-            State::Exited => return Ok(unsafe { (*machine).r[0] }),
+            State::Exited => {
+                // SAFETY: as above; handlers return pointers to ops only.
+                let (exit, r0) = unsafe { (index_of(code, pc), (*machine).r[0]) };
+                code.counters.end(exit);
+                return Ok(r0);
+            }
             // SAFETY: as above.
             State::Stopped(fault) => return Err(unsafe { unwind(machine, code, pc, fault) }),
         }

@@ -167,6 +167,7 @@ impl Interpreted {
     #[cold]
     fn place(&self, active: &Active<'_>, fault: Fault) -> Box<ProgramFault> {
         let index = active.stopped.get().unwrap_or(0);
+        self.code.counters.end(index);
         let insn = self.code.slots.get(index).copied().unwrap_or(0);
         Box::new(ProgramFault {
             program: self.program.name.clone(),
@@ -195,6 +196,10 @@ impl Runnable for Interpreted {
     fn counts(&self) -> Vec<(usize, u64)> {
         let taken: Vec<u64> = self.code.ops.iter().map(|op| op.taken.load(Relaxed)).collect();
         self.code.slots.iter().copied().zip(self.code.counters.counts(&self.code.flow, &taken)).collect()
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.code.slots.get(self.code.counters.ended()).copied()
     }
 
     fn reset_counts(&self) {
