@@ -13,16 +13,11 @@ array([268435456], dtype=uint64)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from axebpf.errors import HypervisorError, did_you_mean
-from axebpf.hypervisor.boot import BOOT
 from axebpf.hypervisor.workload import Chunk, Parameter, Stream, Workload
+from axebpf.hypervisor.workloads import WORKLOADS
 
 __all__ = ["WORKLOADS", "Chunk", "Parameter", "Stream", "Workload", "workload"]
-
-WORKLOADS: Mapping[str, Workload] = {known.name: known for known in (BOOT,)}
-"""All workloads by name."""
 
 
 def workload(name: str, **parameters: object) -> Stream:

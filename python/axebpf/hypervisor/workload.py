@@ -86,7 +86,7 @@ class Parameter:
     def range(self) -> str:
         """What it takes, in words."""
         if self.choices:
-            return " or ".join(self.choices)
+            return " or ".join(part for part in (", ".join(self.choices[:-1]), self.choices[-1]) if part)
         return f"{self.low:g} to {self.high:g}" if self.high is not None else f"whole numbers from {self.low:g}"
 
     def check(self, workload: str, value: object) -> int | float | str | None:
