@@ -11,7 +11,7 @@ import itertools
 import os
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
@@ -19,6 +19,7 @@ from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
+from axebpf.columns import for_core
 from axebpf.errors import (
     AttachError,
     AxebpfError,
@@ -34,6 +35,9 @@ from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
+
+if TYPE_CHECKING:
+    from axebpf.hypervisor import Stream, Workload
 
 __all__ = [
     "Bench",
@@ -336,19 +340,21 @@ class Bench:
 
     # Events
 
-    def run(self, workload: str, **parameters: Any) -> RunResult:
-        """Runs a simulated hypervisor: fires the events of a workload (`boot`), in order, at their times.
+    def run(self, workload: str | Workload | Stream, **parameters: Any) -> RunResult:
+        """Runs a simulated hypervisor: fires the events of a workload, in order, at their times.
 
-        Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault where a program was
-        stopped.
+        `workload` is a name (`boot`, `steady`, `smp-boot`, `irq-storm`, `mmio-heavy`, `hypercalls`, `shutdown`,
+        `mixed`) or one of your own, made with `hypervisor.define`. Raises HypervisorError for an unknown workload or a
+        parameter out of range; ProgramFault where a program was stopped.
         """
         from axebpf.hypervisor import workload as make
 
         stream = make(workload, **parameters)
         if stream.cpus > self.cpus:
             raise HypervisorError(
-                f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
-                workload=workload,
+                f"{stream.workload} has {stream.cpus} CPUs so, this bench {self.cpus}; "
+                f"make it with Bench(cpus={stream.cpus})",
+                workload=stream.workload,
             )
         before = {program.id: program.stats for program in self._programs}
         fired = {name: handle.fired for name, handle in self.tracepoints.items()}
@@ -356,7 +362,7 @@ class Bench:
         events = last = 0
         for chunk in stream:
             handles = [self.tracepoints[name] for name in chunk.names]
-            columns = [[chunk.columns[h.name][field] for field in h._fields] for h in handles]
+            columns = [[for_core(chunk.columns[h.name][f.name], f.type) for f in h.declaration.fields] for h in handles]
             events += self._native.fire_mixed(
                 [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
             )

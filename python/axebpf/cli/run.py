@@ -12,6 +12,8 @@ from axebpf.cli import report
 from axebpf.cli.console import Screen
 from axebpf.cli.session import Session, views
 from axebpf.cli.tracepoints import find
+from axebpf.cli.workload import HELP, find_workload, parameter
+from axebpf.hypervisor import ARCHITECTURES
 
 __all__ = ["Engine", "run"]
 
@@ -28,21 +30,31 @@ WORKLOAD, BENCH, OUTPUT = "The workload", "The bench", "What is shown"
 
 def run(
     files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
-    workload: Annotated[
-        str, typer.Option("--on", metavar="WORKLOAD", help="What the hypervisor does: boot.", rich_help_panel=WORKLOAD)
-    ] = "boot",
+    workload: Annotated[str, typer.Option("--on", metavar="WORKLOAD", help=HELP, rich_help_panel=WORKLOAD)] = "boot",
     vms: Annotated[int | None, typer.Option(help="Virtual machines, 1 to 8.", rich_help_panel=WORKLOAD)] = None,
     vcpus: Annotated[int | None, typer.Option(help="vCPUs of each, 1 to 8.", rich_help_panel=WORKLOAD)] = None,
-    arch: Annotated[str | None, typer.Option(help="Architecture: aarch64 or x86_64.", rich_help_panel=WORKLOAD)] = None,
+    arch: Annotated[
+        str | None, typer.Option(help=f"Architecture: {', '.join(ARCHITECTURES)}.", rich_help_panel=WORKLOAD)
+    ] = None,
     seconds: Annotated[
-        float | None, typer.Option(help="How long each VM lives, in simulated time.", rich_help_panel=WORKLOAD)
+        float | None, typer.Option(help="How long it lasts, in simulated time.", rich_help_panel=WORKLOAD)
     ] = None,
     events: Annotated[
         int | None, typer.Option(help="About how many events, in place of --seconds.", rich_help_panel=WORKLOAD)
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="The same seed gives the same events and random numbers.", rich_help_panel=WORKLOAD)
-    ] = 0,
+        int | None,
+        typer.Option(help="The same seed gives the same events and random numbers.", rich_help_panel=WORKLOAD),
+    ] = None,
+    more: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            metavar="NAME=VALUE",
+            help="Sets another parameter of the workload, as in rate=5000.",
+            rich_help_panel=WORKLOAD,
+        ),
+    ] = None,
     engine: Annotated[Engine, typer.Option(help="What runs the programs.", rich_help_panel=BENCH)] = Engine.AUTO,
     variables: Annotated[
         list[str] | None,
@@ -77,8 +89,9 @@ def run(
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
     given = {"vms": vms, "vcpus": vcpus, "arch": arch, "seed": seed, "duration_s": seconds, "events": events}
     parameters = {name: value for name, value in given.items() if value is not None}
+    parameters |= dict(parameter(text) for text in more or [])
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    session = Session.open(workload, parameters, engine=engine.value, seed=seed, **options)
+    session = Session.open(find_workload(workload), parameters, engine=engine.value, seed=seed or 0, **options)
     session.load(files, dict(_variable(text) for text in variables or []))
     session.attach()
     if trace:

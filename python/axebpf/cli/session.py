@@ -11,7 +11,7 @@ from axebpf.bench import Bench, Link, LoadedObject, Program, Statistics
 from axebpf.cli.objects import read_object
 from axebpf.cli.values import Enums, plain
 from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
-from axebpf.hypervisor import Stream, workload
+from axebpf.hypervisor import Stream, Workload, workload
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
@@ -39,8 +39,6 @@ class Session:
 
     bench: Bench
     stream: Stream
-    parameters: Mapping[str, Any]
-    """The workload's parameters as given; `stream.parameters` has those that it decided itself too."""
     objects: dict[str, LoadedObject] = field(default_factory=dict)
     """By file, as given."""
     attachments: list[Attachment] = field(default_factory=list)
@@ -48,10 +46,10 @@ class Session:
     """What ended the run early: a fault, or Ctrl-C."""
 
     @classmethod
-    def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
+    def open(cls, what: str | Workload, parameters: Mapping[str, Any], **options: Any) -> Session:
         """A bench with as many CPUs as the workload uses; `options` are those of `Bench`. Raises HypervisorError."""
-        stream = workload(name, **parameters)
-        return cls(Bench(cpus=stream.cpus, **options), stream, parameters)
+        stream = workload(what, **parameters)
+        return cls(Bench(cpus=stream.cpus, **options), stream)
 
     def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
         """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
@@ -88,7 +86,7 @@ class Session:
     def run(self) -> None:
         """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`."""
         try:
-            self.bench.run(self.stream.workload, **self.parameters)
+            self.bench.run(self.stream)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
 

@@ -122,7 +122,7 @@ class Scenario:
                 parameter="events",
                 value=events,
             )
-        for _ in range(40):  # halving: the number grows with the time
+        while high - low > 1e-4 * low:  # halving: the number grows with the time
             middle = (low + high) / 2
             low, high = (middle, high) if self._expected(lasting(middle)) < events else (low, middle)
         return lasting(high)

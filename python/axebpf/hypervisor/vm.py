@@ -67,27 +67,34 @@ class Life:
         if vcpu and self.bring_up is not None:
             phase = self.guest.arch.online
             online = Segment(start, start + int(phase.seconds * 1e9), phase, False)
-            later = (dataclasses.replace(s, start=max(s.start, online.end)) for s in segments if s.end > online.end)
+            later = [s for s in segments if s.end > online.end]
+            later[:1] = [dataclasses.replace(s, start=max(s.start, online.end)) for s in later[:1]]
             segments = [online, *later]
         if self.ending is not None and self.ending.reason == ShutdownReason.CLEAN and self.guest.vcpus > 1:
             segments = list(_quiet(segments, self.off(self.guest.vcpus - 1) - _QUIET))
         return segments
 
     def rates(self) -> Iterator[tuple[int, int, float]]:
-        """From when to when, in ns, some vCPU is expected to make how many events a second."""
-        for vcpu in range(self.guest.vcpus):
-            start = self.start if not vcpu or self.bring_up is None else self.bring_up[vcpu - 1]
-            for segment in self.of(vcpu, start):
-                yield segment.start, segment.end, events_per_second(self.guest.arch, segment.phase, segment.ipis)
+        """From when to when, in ns, about how many events a second are to be expected."""
+        known: dict[tuple[int, bool], float] = {}
+        for vcpu, count in ((0, 1), (1, self.guest.vcpus - 1)):  # one secondary is about like another
+            start = self.bring_up[0] if vcpu and self.bring_up else self.start
+            for segment in self.of(vcpu, start) if count else ():
+                key = (id(segment.phase), segment.ipis)
+                if key not in known:
+                    known[key] = events_per_second(self.guest.arch, segment.phase, segment.ipis)
+                yield segment.start, segment.end, known[key] * count
 
 
 def _quiet(segments: list[Segment], time: int) -> Iterator[Segment]:
     """The segments, without IPIs from a time on."""
     for segment in segments:
+        if segment.end <= time:
+            yield segment
+            continue
         if segment.start < time:
-            yield dataclasses.replace(segment, end=min(segment.end, time))
-        if segment.end > time:
-            yield dataclasses.replace(segment, start=max(segment.start, time), ipis=False)
+            yield dataclasses.replace(segment, end=time)
+        yield dataclasses.replace(segment, start=max(segment.start, time), ipis=False)
 
 
 class Vm:
