@@ -1,5 +1,7 @@
 """The workloads' parameters, sizes and particular loads; that the seed decides; errors."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -267,3 +269,13 @@ def test_every_workload_says_what_it_takes() -> None:
         for parameter in known.parameters:
             assert parameter.doc
             assert parameter.check(name, parameter.default) == parameter.default
+
+
+def test_the_page_about_workloads_names_each_and_says_where_it_begins() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "workloads.md").read_text()
+    rows = re.findall(r"^\| `(\S+)` \| (at power-on|running) \|", page, re.MULTILINE)
+    assert [name for name, _ in rows] == list(WORKLOADS)
+    for name, begins in rows:
+        first = next(iter(workload(name, duration_s=0.1)))
+        at_power_on = first.names[first.order[0]] == "vmm:vmm_init"
+        assert begins == ("at power-on" if at_power_on else "running")
