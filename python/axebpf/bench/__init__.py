@@ -343,9 +343,9 @@ class Bench:
     def run(self, workload: str | Workload | Stream, **parameters: Any) -> RunResult:
         """Runs a simulated hypervisor: fires the events of a workload, in order, at their times.
 
-        `workload` is a name (`boot`, `steady`, `smp-boot`, `irq-storm`, `mmio-heavy`, `hypercalls`, `shutdown`,
-        `mixed`) or one of your own, made with `hypervisor.define`. Raises HypervisorError for an unknown workload or a
-        parameter out of range; ProgramFault where a program was stopped.
+        `workload` is a name out of `hypervisor.WORKLOADS`, such as `boot`, or one of your own, made with
+        `hypervisor.define`. Raises HypervisorError for an unknown workload or a parameter out of range; ProgramFault
+        where a program was stopped.
         """
         from axebpf.hypervisor import workload as make
 

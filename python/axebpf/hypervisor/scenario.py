@@ -30,6 +30,13 @@ class Settings:
     """Those that not every workload has."""
 
     @property
+    def rate(self) -> int:
+        """How often a second what the workload is about happens on each vCPU."""
+        rate = self.more["rate"]
+        assert isinstance(rate, int)
+        return rate
+
+    @property
     def guests(self) -> list[Guest]:
         """The VMs."""
         return [Guest(self.arch, vm_id, self.vcpus) for vm_id in range(1, self.vms + 1)]
@@ -82,7 +89,7 @@ class Scenario:
 
     def cpus(self, vms: int, vcpus: int) -> int:
         """Physical CPUs that it needs."""
-        return vms * vcpus + self.operator
+        return vms * vcpus + int(self.operator)
 
     def settings(
         self,

@@ -75,65 +75,66 @@ class _Track:
             self.until(self.time + int(phase.seconds * scale * _SECOND), phase)
         return bring_up
 
+    def life(self, guest: Guest, bring_up: tuple[int, ...] | None, reason: ShutdownReason | None) -> Life:
+        """The VM's life, which ends here for this reason, or goes on."""
+        return Life(guest, tuple(self.segments), bring_up, None if reason is None else Ending(reason, self.time))
+
 
 def _end(settings: Settings, first: int) -> int:
     return first + int(settings.seconds * _SECOND)
 
 
-def _down(track: _Track, reason: ShutdownReason = ShutdownReason.SYSTEM_DOWN) -> Ending:
-    return Ending(reason, track.time)
+def _booted(settings: Settings, guest: Guest, first: int, busy: Sequence[Phase]) -> Life:
+    track = _Track(settings, first)
+    bring_up = track.boot(settings, busy)
+    track.until(_end(settings, first), settings.arch.steady)
+    return track.life(guest, bring_up, ShutdownReason.SYSTEM_DOWN)
 
 
 def _boot(settings: Settings, guest: Guest, first: int) -> Life:
-    track = _Track(settings, first)
-    bring_up = track.boot(settings, settings.arch.busy)
-    track.until(_end(settings, first), settings.arch.steady)
-    return Life(guest, tuple(track.segments), bring_up, _down(track))
+    return _booted(settings, guest, first, settings.arch.busy)
 
 
 def _smp_boot(settings: Settings, guest: Guest, first: int) -> Life:
+    return _booted(settings, guest, first, [phase.but({Cause.IPI: _BUSY_IPIS}) for phase in settings.arch.busy])
+
+
+def _storming(settings: Settings) -> Phase:
+    return settings.arch.steady.but(exits={Cause.DEVICE_IRQ: settings.rate}, one_device=True)
+
+
+def _accessing(settings: Settings) -> Phase:
+    return settings.arch.steady.but(inner={Inner.DEVICE: settings.rate})
+
+
+def _calling(settings: Settings) -> Phase:
+    calls = settings.arch.early.hypercalls + settings.arch.steady.hypercalls
+    return settings.arch.steady.but(exits={Cause.HYPERCALL: settings.rate}, hypercalls=calls)
+
+
+def _running(settings: Settings, guest: Guest, first: int, phase: Phase) -> Life:
     track = _Track(settings, first)
-    busy = [phase.but({Cause.IPI: _BUSY_IPIS}) for phase in settings.arch.busy]
-    bring_up = track.boot(settings, busy)
-    track.until(_end(settings, first), settings.arch.steady)
-    return Life(guest, tuple(track.segments), bring_up, _down(track))
-
-
-def _loads(arch: Architecture, rate: object) -> Mapping[str, Phase]:
-    """Guests that keep the hypervisor busy in one way, `rate` times a second."""
-    assert isinstance(rate, int)
-    calls = arch.early.hypercalls + arch.steady.hypercalls
-    return {
-        "interrupts": arch.steady.but(exits={Cause.DEVICE_IRQ: rate}, one_device=True),
-        "accesses": arch.steady.but(inner={Inner.DEVICE: rate}),
-        "hypercalls": arch.steady.but(exits={Cause.HYPERCALL: rate}, hypercalls=calls),
-    }
+    track.until(_end(settings, first), phase)
+    return track.life(guest, None, None)
 
 
 def _steady(settings: Settings, guest: Guest, first: int) -> Life:
-    track = _Track(settings, first)
-    track.until(_end(settings, first), settings.arch.steady)
-    return Life(guest, tuple(track.segments))
+    return _running(settings, guest, first, settings.arch.steady)
+
+
+def _mmio_heavy(settings: Settings, guest: Guest, first: int) -> Life:
+    return _running(settings, guest, first, _accessing(settings))
+
+
+def _hypercalls(settings: Settings, guest: Guest, first: int) -> Life:
+    return _running(settings, guest, first, _calling(settings))
 
 
 def _irq_storm(settings: Settings, guest: Guest, first: int) -> Life:
     track = _Track(settings, first)
-    storm = _loads(settings.arch, settings.more["rate"])["interrupts"]
-    parts = ((1 - _STORM_SHARE, settings.arch.steady), (_STORM_SHARE, storm))
+    parts = ((1 - _STORM_SHARE, settings.arch.steady), (_STORM_SHARE, _storming(settings)))
     track.again(_end(settings, first), _STORMS, parts)
-    return Life(guest, tuple(track.segments))
-
-
-def _mmio_heavy(settings: Settings, guest: Guest, first: int) -> Life:
-    track = _Track(settings, first)
-    track.until(_end(settings, first), _loads(settings.arch, settings.more["rate"])["accesses"])
-    return Life(guest, tuple(track.segments))
-
-
-def _hypercalls(settings: Settings, guest: Guest, first: int) -> Life:
-    track = _Track(settings, first)
-    track.until(_end(settings, first), _loads(settings.arch, settings.more["rate"])["hypercalls"])
-    return Life(guest, tuple(track.segments))
+    return track.life(guest, None, None)
 
 
 def _reasons(arch: Architecture) -> list[ShutdownReason]:
@@ -148,15 +149,15 @@ def _text(reason: ShutdownReason) -> str:
 
 def _shutdown(settings: Settings, guest: Guest, first: int) -> Life:
     reasons = _reasons(settings.arch)
-    wanted = settings.more["reason"]
-    reason = {_text(known): known for known in reasons}.get(str(wanted), reasons[(guest.vm_id - 1) % len(reasons)])
+    named = {_text(reason): reason for reason in reasons}
+    reason = named.get(str(settings.more["reason"]), reasons[(guest.vm_id - 1) % len(reasons)])
     # The first to end does so after half the time, the last at its end.
     seconds = settings.seconds * (1 + (guest.vm_id / settings.vms)) / 2
     track = _Track(settings, first)
     end = first + int(seconds * _SECOND)
     track.until(end - int(min(_SHUTTING * seconds, _SHUTTING) * _SECOND), settings.arch.steady)
     track.until(end, settings.arch.busy[-1])
-    return Life(guest, tuple(track.segments), ending=_down(track, reason))
+    return track.life(guest, None, reason)
 
 
 def _check_reason(settings: Settings) -> None:
@@ -171,17 +172,17 @@ def _check_reason(settings: Settings) -> None:
 
 
 def _mixed(settings: Settings, guest: Guest, first: int) -> Life:
-    arch = settings.arch
+    steady = settings.arch.steady
     track = _Track(settings, first)
-    bring_up = track.boot(settings, arch.busy)
-    loads = list(_loads(arch, settings.more["rate"]).values())
+    bring_up = track.boot(settings, settings.arch.busy)
+    loads = [_storming(settings), _accessing(settings), _calling(settings)]
     turn = (guest.vm_id - 1) % len(loads)
     quiet = (1 - len(loads) * _MIXED_SHARE) / len(loads)
-    parts = [part for load in loads[turn:] + loads[:turn] for part in ((quiet, arch.steady), (_MIXED_SHARE, load))]
+    parts = [part for load in loads[turn:] + loads[:turn] for part in ((quiet, steady), (_MIXED_SHARE, load))]
     track.again(_end(settings, first), _MIXTURES, parts)
     # The shell comes when all have ended, so none ends by its `vm stop`.
-    reasons = [reason for reason in _reasons(arch) if reason != ShutdownReason.FORCED]
-    return Life(guest, tuple(track.segments), bring_up, _down(track, reasons[(guest.vm_id - 1) % len(reasons)]))
+    reasons = [reason for reason in _reasons(settings.arch) if reason != ShutdownReason.FORCED]
+    return track.life(guest, bring_up, reasons[(guest.vm_id - 1) % len(reasons)])
 
 
 def _rate(of: str, default: int) -> Parameter:
