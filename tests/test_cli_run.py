@@ -208,12 +208,12 @@ def test_ctrl_c_shows_what_was_done_so_far_and_is_exit_130(cli: Any, monkeypatch
             yield chunk
 
     monkeypatch.setattr(Stream, "__iter__", interrupted)
-    ran = cli("run", EXITS, "--seed", 5)
+    ran = cli("run", EXITS, "--events", 200_000)
     assert ran.code == 130
     assert ran.err == ""
     assert ", then interrupted" in ran.out
     assert table(ran.out, "EXITS: hash")[1][1] in ExitReason.__members__
-    found = cli("run", EXITS, "--seed", 5, "--json")
+    found = cli("run", EXITS, "--events", 200_000, "--json")
     assert found.code == 130
     assert json.loads(found.out)["interrupted"] is True
 

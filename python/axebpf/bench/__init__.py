@@ -39,6 +39,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
+    from axebpf.hypervisor import Stream, Workload
     from axebpf.recording import Recording, Rule
     from axebpf.symbols import SymbolTable
 
@@ -387,20 +388,26 @@ class Bench:
     # Events
 
     def run(
-        self, workload: str, *, progress: Callable[[Progress], object] | None = None, **parameters: Any
+        self,
+        workload: str | Workload | Stream,
+        *,
+        progress: Callable[[Progress], object] | None = None,
+        **parameters: Any,
     ) -> RunResult:
-        """Runs a simulated hypervisor: fires the events of a workload (`boot`), in order, at their times.
+        """Runs a simulated hypervisor: fires the events of a workload, in order, at their times.
 
-        `progress` is called after each piece of some thousand events. Raises HypervisorError for an unknown workload
-        or a parameter out of range; ProgramFault where a program was stopped.
+        `workload` is a name out of `hypervisor.WORKLOADS`, such as `boot`, or one of your own, made with
+        `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
+        an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
         """
         from axebpf.hypervisor import workload as make
 
         stream = make(workload, **parameters)
         if stream.cpus > self.cpus:
             raise HypervisorError(
-                f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
-                workload=workload,
+                f"{stream.workload} has {stream.cpus} CPUs so, this bench {self.cpus}; "
+                f"make it with Bench(cpus={stream.cpus})",
+                workload=stream.workload,
             )
         return fire_stream(self, stream, progress)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from axebpf.errors import ClockError, FieldError, did_you_mean
+from axebpf.columns import CPU, TIME, common_rows, read_column, read_columns
+from axebpf.errors import ClockError
 from axebpf.tables import html_table
 from axebpf.trace import Event
-from axebpf.tracepoint import FieldType, Tracepoint
+from axebpf.tracepoint import Tracepoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +21,6 @@ __all__ = ["Declared", "Listener", "TracepointHandle", "TracepointTable"]
 
 MAX_BATCH = 1 << 14
 """Events that are handed to the core at once: what `fire_many` splits its columns into."""
-
-_TIME, _CPU = FieldType("u64"), FieldType("u32")
 
 Declared = type[Tracepoint]
 """A class that declares a tracepoint."""
@@ -117,24 +116,11 @@ class TracepointHandle:
             columns = {**_table_columns(table), **columns}
             time_ns = columns.pop("time_ns", time_ns)
             cpu = columns.pop("cpu", cpu)
-        for name in columns:
-            if name not in self._fields:
-                near = did_you_mean(name, self._fields)
-                raise FieldError(f"no field {name}{near}", tracepoint=self.name, field=name)
-        missing = [name for name in self._fields if name not in columns]
-        if missing:
-            raise FieldError(f"no column for {', '.join(missing)}", tracepoint=self.name)
-        prepared = [
-            _column(self.name, field.name, columns[field.name], field.type) for field in self.declaration.fields
-        ]
-        times = None if time_ns is None else _column(self.name, "time_ns", time_ns, _TIME)
-        cpus = None if cpu is None else _column(self.name, "cpu", cpu, _CPU)
-        every = zip([*self._fields, "time_ns", "cpu"], [*prepared, times, cpus], strict=True)
-        lengths = {name: column.rows for name, column in every if column is not None and column.rows is not None}
-        if len(set(lengths.values())) > 1:
-            text = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-            raise FieldError(f"columns of unequal length: {text}", tracepoint=self.name)
-        rows = next(iter(lengths.values()), 1)
+        kinds = {field.name: field.type for field in self.declaration.fields}
+        prepared = read_columns(self.name, kinds, columns)
+        times = None if time_ns is None else read_column(self.name, "time_ns", time_ns, TIME)
+        cpus = None if cpu is None else read_column(self.name, "cpu", cpu, CPU)
+        rows = common_rows(self.name, {**prepared, "time_ns": times, "cpu": cpus})
         if cpus is not None and rows and cpus.greatest >= self._bench.cpus:
             raise ClockError(f"there is no CPU {cpus.greatest}: this bench has CPUs 0 to {self._bench.cpus - 1}")
         times_array = None if times is None else times.spread(rows)
@@ -143,7 +129,7 @@ class TracepointHandle:
         for first in range(0, rows, MAX_BATCH):
             part = slice(first, first + MAX_BATCH)
             done += self._native.fire_rows(
-                [column.part(part) for column in prepared],
+                [column.part(part) for column in prepared.values()],
                 None if times_array is None else times_array[part],
                 None if cpus_array is None else cpus_array[part],
             )
@@ -176,93 +162,6 @@ def _table_columns(table: Any) -> dict[str, Any]:
     if names is None:
         raise TypeError(f"expected a structured array or a table with column_names, not {type(table).__name__}")
     return {name: table[name] for name in names}
-
-
-class _Column:
-    """The values of one field: an array with a row an event, or one value for all."""
-
-    def __init__(self, values: Any, kind: FieldType) -> None:
-        self.values = values
-        self.kind = kind
-
-    @property
-    def rows(self) -> int | None:
-        """Rows; None where one value goes with any number."""
-        return None if isinstance(self.values, int) else len(self.values)
-
-    @property
-    def greatest(self) -> int:
-        """The greatest number."""
-        return self.values if isinstance(self.values, int) else int(self.values.max())
-
-    def spread(self, rows: int) -> Any:
-        """As an array of exactly this type, with so many rows."""
-        import numpy as np
-
-        if isinstance(self.values, int):
-            return np.full(rows, self.values, self.kind.numpy)
-        return np.ascontiguousarray(self.values, self.kind.numpy)
-
-    def part(self, rows: slice) -> Any:
-        """Some rows, as the core takes them: integers, or for an array field its bytes with their number a row."""
-        if isinstance(self.values, int):
-            return self.values
-        if not self.kind.count:
-            return self.values[rows]
-        values = self.values[rows]
-        return values.tobytes(), self.kind.size
-
-
-def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column:
-    """A column that fits its field. Raises FieldError for another shape or type, and for numbers out of range."""
-    import numpy as np
-
-    def refuse(what: str) -> FieldError:
-        return FieldError(f"{name} {what}", tracepoint=tracepoint, field=name)
-
-    if kind.count:
-        if hasattr(values, "to_numpy"):
-            values = values.to_numpy()
-        try:
-            array = np.asarray(values) if kind.base == "char" else np.asarray(values, _BASE_DTYPES[kind.base])
-            if array.dtype.kind == "U":
-                array = np.char.encode(array, "utf-8")
-        except (TypeError, ValueError, OverflowError) as error:
-            raise refuse(f"is {kind.text}, and no column of it can be made of this: {error}") from None
-        if kind.base == "char":
-            if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
-                raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
-            array = array.astype(kind.numpy)
-        shape = (len(array),) if kind.base == "char" else (len(array), kind.count)
-        if array.shape != shape:
-            raise refuse(f"is {kind.text}, whose column has the shape {shape}, not {array.shape}")
-        return _Column(np.ascontiguousarray(array), kind)
-    if isinstance(values, (int, np.integer)):
-        least = greatest = int(values)
-        column = _Column(int(values), kind)
-    else:
-        if hasattr(values, "to_numpy"):
-            values = values.to_numpy()
-        array = np.asarray(values)
-        if array.dtype.kind == "b":
-            array = array.view(np.uint8)
-        if array.dtype.kind not in "iu" and array.size == 0:
-            array = array.astype(np.uint64)
-        if array.dtype.kind not in "iu" or array.ndim != 1:
-            shown = f"{array.dtype} of {array.ndim} dimensions"
-            raise refuse(f"has a column of {shown}; expected one dimension of integers")
-        column = _Column(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), kind)
-        least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    low, high = (0, 1) if kind.base == "bool" else (kind.minimum, kind.maximum)
-    if not (low <= least and greatest <= high):
-        wrong = least if least < low else greatest
-        rows = column.rows
-        row = "" if rows is None else f" (row {int(np.flatnonzero(column.values == wrong)[0])})"
-        raise refuse(f"is {kind.text} and takes {low} to {high}, not {wrong}{row}")
-    return column
-
-
-_BASE_DTYPES = {f"{sign}{8 * size}": f"<{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)}
 
 
 class TracepointTable(Mapping[str, TracepointHandle]):

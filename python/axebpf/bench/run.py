@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from axebpf.bench.program import ProgramStats
+from axebpf.columns import for_core
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench
@@ -69,10 +70,7 @@ def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progr
     events = last = 0
     for chunk in stream:
         handles = [bench.tracepoints[name] for name in chunk.names]
-        columns = [
-            [_column(chunk.columns[h.name][f.name], f.type.count, f.type.size) for f in h.declaration.fields]
-            for h in handles
-        ]
+        columns = [[for_core(chunk.columns[h.name][f.name], f.type) for f in h.declaration.fields] for h in handles]
         events += bench._native.fire_mixed(
             [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
         )
@@ -87,11 +85,6 @@ def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progr
         programs=_program_deltas(bench, before),
         time_ns=last,
     )
-
-
-def _column(values: Any, count: int, size: int) -> Any:
-    """As the core takes it: integers, or for a field that is an array its bytes with their number a row."""
-    return (values.tobytes(), size) if count else values
 
 
 def _program_deltas(bench: Bench, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:

@@ -12,6 +12,7 @@ from axebpf.cli.session import Session
 from axebpf.cli.units import duration, number, sparkline
 from axebpf.cli.values import named
 from axebpf.examples import example
+from axebpf.hypervisor import ARCHITECTURES
 from axebpf.tracepoints.definitions import ExitReason
 
 __all__ = ["demo"]
@@ -31,7 +32,7 @@ _NEXT = """\
 
 def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same events.")] = 7,
-    arch: Annotated[str, typer.Option(help="Architecture of the machine: aarch64 or x86_64.")] = "aarch64",
+    arch: Annotated[str, typer.Option(help=f"Architecture of the machine: {', '.join(ARCHITECTURES)}.")] = "aarch64",
 ) -> None:
     """Boot two VMs under three tracing programs, and show their maps, a histogram and the trace."""
     session = Session.open("boot", {"vms": 2, "seed": seed, "arch": arch}, seed=seed)

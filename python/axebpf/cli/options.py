@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from axebpf.cli.complete import tracepoint_names, workload_names
+from axebpf.cli.workload import HELP, parameter
+from axebpf.hypervisor import ARCHITECTURES
 
 __all__ = [
     "Arch",
@@ -19,6 +21,7 @@ __all__ = [
     "Events",
     "MapNames",
     "On",
+    "Param",
     "Rows",
     "Seconds",
     "Seed",
@@ -44,22 +47,20 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="SOURCE",
-        help="What the hypervisor does: a workload such as boot, or the file of a recording.",
+        help=HELP,
         rich_help_panel=_PANEL,
         autocompletion=workload_names,
     ),
 ]
 Vms = Annotated[int | None, typer.Option(help="Virtual machines, 1 to 8.", rich_help_panel=_PANEL)]
 Vcpus = Annotated[int | None, typer.Option(help="vCPUs of each, 1 to 8.", rich_help_panel=_PANEL)]
-Arch = Annotated[str | None, typer.Option(help="Architecture: aarch64 or x86_64.", rich_help_panel=_PANEL)]
-Seconds = Annotated[
-    float | None, typer.Option(help="How long each VM lives, in simulated time.", rich_help_panel=_PANEL)
-]
+Arch = Annotated[str | None, typer.Option(help=f"Architecture: {', '.join(ARCHITECTURES)}.", rich_help_panel=_PANEL)]
+Seconds = Annotated[float | None, typer.Option(help="How long it lasts, in simulated time.", rich_help_panel=_PANEL)]
 Events = Annotated[
     int | None, typer.Option(help="About how many events, in place of --seconds.", rich_help_panel=_PANEL)
 ]
 Seed = Annotated[
-    int, typer.Option(help="The same seed gives the same events and random numbers.", rich_help_panel=_PANEL)
+    int | None, typer.Option(help="The same seed gives the same events and random numbers.", rich_help_panel=_PANEL)
 ]
 Engine = Annotated[Engines, typer.Option(help="What runs the programs.", rich_help_panel=_BENCH)]
 Variables = Annotated[
@@ -90,11 +91,23 @@ MapNames = Annotated[
 ]
 Rows = Annotated[int, typer.Option(min=1, help="Entries of a map to show.", rich_help_panel=_OUTPUT)]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.", rich_help_panel=_OUTPUT)]
+Param = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE", help="Sets another parameter of the workload, as in rate=5000.", rich_help_panel=_PANEL
+    ),
+]
 
 
 def parameters(
-    vms: int | None, vcpus: int | None, arch: str | None, seconds: float | None, events: int | None, seed: int
-) -> dict[str, int | float | str]:
+    vms: int | None,
+    vcpus: int | None,
+    arch: str | None,
+    seconds: float | None,
+    events: int | None,
+    seed: int | None,
+    more: list[str] | None,
+) -> dict[str, Any]:
     """The parameters of a workload that were given."""
     given = {"vms": vms, "vcpus": vcpus, "arch": arch, "seed": seed, "duration_s": seconds, "events": events}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None} | dict(map(parameter, more or []))

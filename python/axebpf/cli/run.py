@@ -20,6 +20,7 @@ from axebpf.cli.options import (
     Events,
     MapNames,
     On,
+    Param,
     Rows,
     Seconds,
     Seed,
@@ -43,7 +44,8 @@ def run(
     arch: Arch = None,
     seconds: Seconds = None,
     events: Events = None,
-    seed: Seed = 0,
+    seed: Seed = None,
+    param: Param = None,
     engine: Engine = Engines.AUTO,
     variables: Variables = None,
     budget: Budget = None,
@@ -55,8 +57,8 @@ def run(
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    given = parameters(vms, vcpus, arch, seconds, events, seed)
-    session = Session.open(on, given, engine=engine.value, seed=seed, **options)
+    given = parameters(vms, vcpus, arch, seconds, events, seed, param)
+    session = Session.open(on, given, engine=engine.value, seed=seed or 0, **options)
     run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
 
 

@@ -11,8 +11,9 @@ from axebpf.bench import Bench, Link, LoadedObject, Program, Progress, Statistic
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.values import Enums, plain
+from axebpf.cli.workload import find_workload
 from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, RecordingError, did_you_mean
-from axebpf.hypervisor import WORKLOADS, Stream, workload
+from axebpf.hypervisor import WORKLOADS, Stream, Workload, workload
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 from axebpf.recording import Recording
 
@@ -41,8 +42,6 @@ class Session:
 
     bench: Bench
     source: Stream | Recording
-    parameters: Mapping[str, Any]
-    """The workload's parameters as given; `source.parameters` has those that it decided itself too."""
     objects: dict[str, LoadedObject] = field(default_factory=dict)
     """By file, as given."""
     attachments: list[Attachment] = field(default_factory=list)
@@ -53,11 +52,13 @@ class Session:
     def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
         """A bench with as many CPUs as the workload or recording uses; `options` are those of `Bench`.
 
-        `name` is a workload's, or else a file's. Raises HypervisorError, RecordingError.
+        `name` is a workload's, `FILE.py` with one of your own, or else a recording's. Raises HypervisorError,
+        RecordingError.
         """
-        if name in WORKLOADS or not (Path(name).is_file() or "." in name or "/" in name):
-            stream = workload(name, **parameters)
-            return cls(Bench(cpus=stream.cpus, **options), stream, parameters)
+        found = find_workload(name)
+        if found in WORKLOADS or isinstance(found, Workload) or not _may_be_a_file(name):
+            stream = workload(found, **parameters)
+            return cls(Bench(cpus=stream.cpus, **options), stream)
         for parameter in parameters:
             if parameter != "seed":
                 raise RecordingError(f"a recording has no parameter {parameter}", file=name)
@@ -67,7 +68,7 @@ class Session:
     def open_recording(cls, file: str, **options: Any) -> Session:
         """A bench with as many CPUs as the recording uses. Raises RecordingError."""
         recording = Recording(file)
-        return cls(Bench(cpus=recording.cpus, **options), recording, {})
+        return cls(Bench(cpus=recording.cpus, **options), recording)
 
     def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
         """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
@@ -110,7 +111,7 @@ class Session:
             if tell is not None:
                 self._run(tell)
                 return
-            with progress() as told:
+            with progress(self.expected) as told:
                 self._run(told)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
@@ -119,7 +120,15 @@ class Session:
         if isinstance(self.source, Recording):
             self.bench.replay(self.source, progress=tell)
         else:
-            self.bench.run(self.source.workload, progress=tell, **self.parameters)
+            self.bench.run(self.source, progress=tell)
+
+    @property
+    def expected(self) -> int | None:
+        """About how many events there will be, where that is known."""
+        if isinstance(self.source, Recording):
+            return self.source.events.total() - self.source.unmapped.total()
+        events = self.source.parameters.get("events")
+        return events if isinstance(events, int) else None
 
     # What came of it. The bench was fresh, so all its counts are of this run.
 
@@ -210,6 +219,10 @@ class Session:
 def plain_globals(loaded: LoadedObject) -> dict[str, Any]:
     """The global variables of an object as JSON has them."""
     return {name: plain(value) for name, value in loaded.globals.items()}
+
+
+def _may_be_a_file(name: str) -> bool:
+    return Path(name).is_file() or "." in name or "/" in name
 
 
 @dataclass(frozen=True)

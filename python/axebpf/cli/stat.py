@@ -9,7 +9,7 @@ import typer
 from axebpf.cli import report
 from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Screen
-from axebpf.cli.options import Arch, Events, On, Seconds, Seed, Vcpus, Vms, parameters
+from axebpf.cli.options import Arch, Events, On, Param, Seconds, Seed, Vcpus, Vms, parameters
 from axebpf.cli.session import Session
 from axebpf.cli.tracepoints import find
 
@@ -23,7 +23,8 @@ def stat(
     arch: Arch = None,
     seconds: Seconds = None,
     events: Events = None,
-    seed: Seed = 0,
+    seed: Seed = None,
+    param: Param = None,
     hist: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,7 +40,7 @@ def stat(
 ) -> None:
     """Show count, times and distribution of every tracepoint that has fired, the most frequent first."""
     histograms = [tracepoint.event_name for pattern in hist or [] for tracepoint in find(pattern)]
-    session = Session.open(on, parameters(vms, vcpus, arch, seconds, events, seed), seed=seed)
+    session = Session.open(on, parameters(vms, vcpus, arch, seconds, events, seed, param), seed=seed or 0)
     session.run()
     screen = Screen()
     if as_json:

@@ -10,7 +10,7 @@ import typer
 from axebpf.bench import Progress
 from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Screen
-from axebpf.cli.options import Arch, Events, On, Seconds, Seed, Vcpus, Vms, parameters
+from axebpf.cli.options import Arch, Events, On, Param, Seconds, Seed, Vcpus, Vms, parameters
 from axebpf.cli.session import Session
 from axebpf.cli.tracepoints import Target, find
 
@@ -40,7 +40,8 @@ def trace(
     arch: Arch = None,
     seconds: Seconds = None,
     events: Events = None,
-    seed: Seed = 0,
+    seed: Seed = None,
+    param: Param = None,
     load: Annotated[
         list[str] | None,
         typer.Option(metavar="OBJECT", help="Loads and attaches an object file, whose programs may print."),
@@ -52,7 +53,11 @@ def trace(
 ) -> None:
     """Show events as they happen, each as a line of the trace."""
     session = Session.open(
-        on, parameters(vms, vcpus, arch, seconds, events, seed), seed=seed, statistics=False, trace_entries=_ROOM
+        on,
+        parameters(vms, vcpus, arch, seconds, events, seed, param),
+        seed=seed or 0,
+        statistics=False,
+        trace_entries=_ROOM,
     )
     if load:
         session.load(load)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from axebpf.hypervisor.arch import Architecture, Cause, Inner, Latency, Phase
+from axebpf.hypervisor.arch.axvisor import TICK_HZ
+from axebpf.hypervisor.arch.model import FINAL, INTERRUPTS, Architecture, Cause, Inner, Latency, Phase
 from axebpf.hypervisor.timeline import Times
+from axebpf.tracepoints.definitions import ExitReason
 
 __all__ = ["Arrivals", "Latencies", "Planned", "Segment", "Source", "choose", "events_per_second"]
 
@@ -19,12 +22,13 @@ Integers = NDArray[np.int64]
 _BURST = {Cause.HYPERCALL: 2.0, Cause.NOTHING: 3.0}
 _INNER_BURST = {Inner.DEVICE: 4.0, Inner.PAGE_FAULT: 3.0}
 _BURST_GAP = 6_000.0
+_TIMER_CALL = (4_000, 15_000)  # ns from the guest's timer to the call that sets it again
 
 # Events beside the six of every run (four changes of state, enter, exit) and the two of every inner exit.
 _EXTRA = {
-    Cause.TICK: 3,
-    Cause.GUEST_TIMER: 4,
-    Cause.DEVICE_IRQ: 3,
+    Cause.TICK: 2,
+    Cause.GUEST_TIMER: 3,
+    Cause.DEVICE_IRQ: 2,
     Cause.HYPERCALL: 1,
     Cause.NOTHING: 0,
     Cause.IPI: 2,
@@ -35,12 +39,18 @@ _INNER_EXTRA = {Inner.DEVICE: 1, Inner.SYS_REG: 0, Inner.PAGE_FAULT: 1}
 
 def events_per_second(arch: Architecture, phase: Phase, ipis: bool) -> float:
     """Events that one vCPU makes in a second of this phase, on average."""
-    rates = {**phase.exits, Cause.TICK: arch.tick_hz}
-    runs = sum(rate * (6 + _EXTRA[cause]) for cause, rate in rates.items() if ipis or cause != Cause.IPI)
-    return runs + sum(rate * (2 + _INNER_EXTRA[kind]) for kind, rate in phase.inner.items())
+    rates = {**phase.exits, Cause.TICK: TICK_HZ}
+    if arch.timer_call:
+        rates[Cause.NOTHING] = rates.get(Cause.NOTHING, 0) + rates.get(Cause.GUEST_TIMER, 0)
+    total = sum(rate * (2 + _INNER_EXTRA[kind]) for kind, rate in phase.inner.items())
+    for cause, rate in rates.items():
+        if ipis or cause != Cause.IPI:
+            shown = cause in INTERRUPTS and arch.reasons[cause] == ExitReason.EXTERNAL_INTERRUPT
+            total += rate * (6 + _EXTRA[cause] + shown)
+    return total
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """From when to when, in ns, a vCPU is in a phase; whether it interrupts others."""
 
@@ -61,7 +71,10 @@ class Planned:
 
 @dataclass
 class Arrivals:
-    """Causes of exits in the order of time. `nr` and `ret` are the hypercall's; `nr` of a CPU_UP is its target."""
+    """Causes of exits in the order of time.
+
+    `nr` and `ret` are the hypercall's; `nr` of a DEVICE_IRQ is its number, of a CPU_UP its target.
+    """
 
     time: Times
     cause: Integers
@@ -92,6 +105,8 @@ class Source:
         self, arch: Architecture, segments: Sequence[Segment], planned: Sequence[Planned], rng: np.random.Generator
     ) -> None:
         self._arch, self._segments, self._planned, self._rng = arch, segments, list(planned), rng
+        self._ends = [segment.end for segment in segments]
+        self._device_irqs = np.array(arch.device_irqs, dtype=np.int64)
         # Timers of different CPUs do not fire together.
         self._tick_offset, self._timer_offset = (int(x) for x in rng.integers(0, 4_000_000, 2))
 
@@ -99,15 +114,16 @@ class Source:
         """The causes of exits from `start` to `end`, those set for then among them; bursts may go a little beyond."""
         found = [Arrivals.same(np.empty(0, dtype=np.int64), Cause.TICK)]
         for segment, low, high in self._parts(start, end):
-            found.append(
-                Arrivals.same(_grid(low, high, 1_000_000_000 // self._arch.tick_hz, self._tick_offset), Cause.TICK)
-            )
+            found.append(Arrivals.same(_grid(low, high, 1_000_000_000 // TICK_HZ, self._tick_offset), Cause.TICK))
             for cause, rate in segment.phase.exits.items():
                 if segment.ipis or cause != Cause.IPI:
                     found.append(self._exits_of(cause, rate, segment.phase, low, high))
+                    if cause == Cause.GUEST_TIMER and self._arch.timer_call:
+                        calls = found[-1].time + self._rng.integers(*_TIMER_CALL, len(found[-1].time))
+                        found.append(Arrivals.same(calls, Cause.NOTHING))
         while self._planned and self._planned[0].time < end:
             plan = self._planned.pop(0)
-            if plan.cause == Cause.SYSTEM_DOWN:  # the guest's last act
+            if plan.cause in FINAL:  # the vCPU's last act
                 found = [part.before(plan.time) for part in found]
             special = Arrivals.same(np.array([plan.time], dtype=np.int64), plan.cause)
             special.nr[:] = plan.target
@@ -126,6 +142,9 @@ class Source:
             pick = choose(self._rng, [kind.weight for kind in kinds], len(times))
             arrivals.nr = np.array([kind.nr for kind in kinds], dtype=np.int64)[pick]
             arrivals.ret = np.array([kind.ret for kind in kinds], dtype=np.int64)[pick]
+        if cause == Cause.DEVICE_IRQ:
+            devices = self._device_irqs[:1] if phase.one_device else self._device_irqs
+            arrivals.nr = devices[self._rng.integers(0, len(devices), len(times))]
         return arrivals
 
     def inner(self, start: int, end: int) -> tuple[Times, Integers]:
@@ -138,8 +157,10 @@ class Source:
         return np.concatenate(times), np.concatenate(kinds)
 
     def _parts(self, start: int, end: int) -> Iterator[tuple[Segment, int, int]]:
-        for segment in self._segments:
+        for segment in self._segments[bisect.bisect_right(self._ends, start) :]:
             low, high = max(start, segment.start), min(end, segment.end)
+            if low >= end:
+                break
             if low < high:
                 yield segment, low, high
 

@@ -6,7 +6,7 @@ nothing more. What lies before the horizon of all sources can be sorted and leav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,33 +17,37 @@ from axebpf.hypervisor.workload import CHUNK_EVENTS, Chunk
 from axebpf.tracepoint import Tracepoint
 from axebpf.tracepoints.definitions import BUILTIN
 
-__all__ = ["Piece", "Timeline", "one"]
+__all__ = ["Piece", "Timeline", "chunks", "fields_of", "one"]
 
 Times = NDArray[np.int64]
 Column = NDArray[Any] | int
 """An int stands for a column of that value."""
 
-NAMES = [tp.event_name for tp in BUILTIN]
-_INDEX = {name: index for index, name in enumerate(NAMES)}
-_DTYPES = {tp.event_name: {f.name: np.dtype(f.type.numpy) for f in tp.fields} for tp in BUILTIN}
+Fields = Mapping[str, Mapping[str, np.dtype[Any]]]
+"""The types of the fields of some tracepoints."""
 
 
-_EMPTY = {name: {field: np.empty(0, dtype) for field, dtype in fields.items()} for name, fields in _DTYPES.items()}
+def fields_of(tracepoints: Iterable[type[Tracepoint]]) -> Fields:
+    """Their fields by name."""
+    return {tp.event_name: {f.name: np.dtype(f.type.numpy) for f in tp.fields} for tp in tracepoints}
+
+
+_BUILTIN = fields_of(BUILTIN)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Events of one tracepoint on one CPU, in any order."""
+    """Events of one tracepoint, in any order."""
 
     name: str
     time: Times
-    cpu: int
+    cpu: Column
     columns: Mapping[str, Column]
 
     def where(self, mask: NDArray[np.bool_]) -> Piece:
         """The events that the mask selects."""
         columns = {n: c if isinstance(c, int) else c[mask] for n, c in self.columns.items()}
-        return Piece(self.name, self.time[mask], self.cpu, columns)
+        return Piece(self.name, self.time[mask], self.cpu if isinstance(self.cpu, int) else self.cpu[mask], columns)
 
 
 def one(tracepoint: type[Tracepoint], time: int, cpu: int, **columns: int) -> Piece:
@@ -79,11 +83,16 @@ class Timeline:
                 waiting.append(piece)
         self._waiting = waiting
         if ready:
-            yield from _chunks({name: ready[name] for name in NAMES if name in ready})
+            yield from chunks({name: ready[name] for name in _BUILTIN if name in ready}, _BUILTIN)
 
 
-def _chunks(ready: dict[str, list[Piece]]) -> Iterator[Chunk]:
-    """The events of these pieces, sorted, in chunks."""
+def chunks(ready: Mapping[str, Sequence[Piece]], fields: Fields) -> Iterator[Chunk]:
+    """The events of these pieces by tracepoint, sorted, in chunks that have columns for all tracepoints of `fields`."""
+    names = list(fields)
+    index = {name: k for k, name in enumerate(names)}
+    empty = {
+        name: {f: np.empty((0, *dtype.shape), dtype.base) for f, dtype in of.items()} for name, of in fields.items()
+    }
     times: list[Times] = []
     cpus: list[NDArray[np.uint32]] = []
     columns: dict[str, dict[str, NDArray[Any]]] = {}
@@ -92,30 +101,33 @@ def _chunks(ready: dict[str, list[Piece]]) -> Iterator[Chunk]:
         # Stable, here and below, so that events of the same nanosecond keep one order in both.
         by_time = np.argsort(time, kind="stable")
         times.append(time[by_time])
-        cpus.append(np.repeat([p.cpu for p in pieces], [len(p.time) for p in pieces]).astype(np.uint32)[by_time])
+        cpus.append(_column(pieces, [piece.cpu for piece in pieces], np.dtype(np.uint32))[by_time])
         columns[name] = {
-            field: np.concatenate([_full(piece, field, dtype) for piece in pieces])[by_time]
-            for field, dtype in _DTYPES[name].items()
+            field: _column(pieces, [piece.columns[field] for piece in pieces], dtype)[by_time]
+            for field, dtype in fields[name].items()
         }
     time = np.concatenate(times)
     by_time = np.argsort(time, kind="stable")
     time = time[by_time].astype(np.uint64)
     cpu = np.concatenate(cpus)[by_time]
-    order = np.repeat([_INDEX[name] for name in ready], [len(t) for t in times]).astype(np.uint16)[by_time]
+    order = np.repeat([index[name] for name in ready], [len(t) for t in times]).astype(np.uint16)[by_time]
     done = dict.fromkeys(ready, 0)
     for low in range(0, len(order), CHUNK_EVENTS):
         part = slice(low, low + CHUNK_EVENTS)
-        counts = np.bincount(order[part], minlength=len(NAMES))
-        taken = dict(_EMPTY)
+        counts = np.bincount(order[part], minlength=len(names))
+        taken = dict(empty)
         for name, first in done.items():
-            done[name] = first + int(counts[_INDEX[name]])
+            done[name] = first + int(counts[index[name]])
             if done[name] > first:
                 taken[name] = {field: column[first : done[name]] for field, column in columns[name].items()}
-        yield Chunk(NAMES, order[part], time[part], cpu[part], taken)
+        yield Chunk(names, order[part], time[part], cpu[part], taken)
 
 
-def _full(piece: Piece, field: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    column = piece.columns[field]
-    if isinstance(column, int):
-        return np.full(len(piece.time), column, dtype=dtype)
-    return column.astype(dtype, copy=False)
+def _column(pieces: Sequence[Piece], parts: Sequence[Column], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """One column of all pieces; that of an array field has a second dimension."""
+    return np.concatenate(
+        [
+            np.full(len(piece.time), part, dtype) if isinstance(part, int) else part.astype(dtype.base, copy=False)
+            for piece, part in zip(pieces, parts, strict=True)
+        ]
+    )

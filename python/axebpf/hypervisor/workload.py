@@ -29,7 +29,7 @@ class Chunk:
     """
 
     names: list[str]
-    """The tracepoints of the stream, the same in all its chunks."""
+    """The tracepoints that it may have events of; those of a simulated workload are the same in all its chunks."""
     order: NDArray[np.uint16]
     """Which tracepoint each event is of: an index into `names`."""
     time_ns: NDArray[np.uint64]
@@ -73,7 +73,7 @@ class Parameter:
     type: type[int] | type[float] | type[str]
     default: int | float | str | None
     """What it is when not given; None means that the workload decides."""
-    doc: str
+    doc: str = ""
     """Meaning and unit."""
     low: float | None = None
     """Least number."""
@@ -86,15 +86,20 @@ class Parameter:
     def range(self) -> str:
         """What it takes, in words."""
         if self.choices:
-            return " or ".join(self.choices)
-        return f"{self.low:g} to {self.high:g}" if self.high is not None else f"whole numbers from {self.low:g}"
+            return " or ".join(part for part in (", ".join(self.choices[:-1]), self.choices[-1]) if part)
+        if self.type is str:
+            return "a text"
+        kind = "whole numbers" if self.type is int else "numbers"
+        if self.low is None:
+            return kind if self.high is None else f"{kind} up to {self.high:.15g}"
+        return f"{kind} from {self.low:.15g}" if self.high is None else f"{self.low:.15g} to {self.high:.15g}"
 
     def check(self, workload: str, value: object) -> int | float | str | None:
         """The value in the parameter's type. Raises HypervisorError for any that it does not take."""
         if value is None and self.default is None:
             return None
-        if isinstance(value, str) and value in self.choices:
-            return value
+        if self.type is str and isinstance(value, str) and (value in self.choices or not self.choices):
+            return str(value)
         number = None if isinstance(value, bool) or self.type is str else _real(value, whole=self.type is int)
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high

@@ -1,0 +1,136 @@
+"""Columns of values for the fields of a tracepoint, from arrays, lists or Arrow, checked before anything is fired.
+
+>>> from axebpf.tracepoint import parse_type
+>>> kinds = {"vm_id": parse_type("u32"), "duration_ns": parse_type("u64")}
+>>> columns = read_columns("vmm:vm_boot", kinds, {"vm_id": 1, "duration_ns": [50, 70]})
+>>> common_rows("vmm:vm_boot", columns)
+2
+>>> columns["vm_id"].spread(2)
+array([1, 1], dtype=uint32)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from axebpf.errors import FieldError, did_you_mean
+from axebpf.tracepoint import FieldType
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["CPU", "TIME", "Column", "common_rows", "for_core", "read_column", "read_columns"]
+
+TIME, CPU = FieldType("u64"), FieldType("u32")
+"""The types of the times and CPUs of events."""
+_BASE_DTYPES = {f"{sign}{8 * size}": f"<{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)}
+
+
+class Column:
+    """The values of one field: an array with a row an event, or one value for all."""
+
+    def __init__(self, values: Any, kind: FieldType) -> None:
+        self.values = values
+        self.kind = kind
+
+    @property
+    def rows(self) -> int | None:
+        """Rows; None where one value goes with any number."""
+        return None if isinstance(self.values, int) else len(self.values)
+
+    @property
+    def greatest(self) -> int:
+        """The greatest number."""
+        return self.values if isinstance(self.values, int) else int(self.values.max())
+
+    def spread(self, rows: int) -> Any:
+        """As an array of exactly this type, with so many rows; that of an array field has a second dimension."""
+        import numpy as np
+
+        if isinstance(self.values, int):
+            return np.full(rows, self.values, self.kind.numpy)
+        return np.ascontiguousarray(self.values, np.dtype(self.kind.numpy).base)
+
+    def part(self, rows: slice) -> Any:
+        """Some rows, as the core takes them."""
+        return self.values if isinstance(self.values, int) else for_core(self.values[rows], self.kind)
+
+
+def for_core(values: np.ndarray[Any, Any], kind: FieldType) -> Any:
+    """An array as the core takes it: integers, or for an array field its bytes with their number a row."""
+    if kind.count:
+        return values.tobytes(), kind.size
+    return values.view("u1") if kind.base == "bool" and values.dtype.kind == "b" else values
+
+
+def read_columns(tracepoint: str, kinds: Mapping[str, FieldType], given: Mapping[str, Any]) -> dict[str, Column]:
+    """A column for each field, in their order. Raises FieldError for a field too many or too few, or a bad column."""
+    for name in given:
+        if name not in kinds:
+            raise FieldError(f"no field {name}{did_you_mean(name, kinds)}", tracepoint=tracepoint, field=name)
+    missing = [name for name in kinds if name not in given]
+    if missing:
+        raise FieldError(f"no column for {', '.join(missing)}", tracepoint=tracepoint)
+    return {name: read_column(tracepoint, name, given[name], kind) for name, kind in kinds.items()}
+
+
+def common_rows(tracepoint: str, columns: Mapping[str, Column | None]) -> int:
+    """How many rows the columns have; 1 where all are single values. Raises FieldError where they differ."""
+    lengths = {name: column.rows for name, column in columns.items() if column is not None and column.rows is not None}
+    if len(set(lengths.values())) > 1:
+        text = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise FieldError(f"columns of unequal length: {text}", tracepoint=tracepoint)
+    return next(iter(lengths.values()), 1)
+
+
+def read_column(tracepoint: str, name: str, values: Any, kind: FieldType) -> Column:
+    """A column that fits its field. Raises FieldError for another shape or type, and for numbers out of range."""
+    import numpy as np
+
+    def refuse(what: str) -> FieldError:
+        return FieldError(f"{name} {what}", tracepoint=tracepoint, field=name)
+
+    if hasattr(values, "to_numpy"):
+        values = values.to_numpy()
+    if kind.count:
+        try:
+            array = np.asarray(values) if kind.base == "char" else np.asarray(values, _BASE_DTYPES[kind.base])
+            if array.dtype.kind == "U":
+                array = np.char.encode(array, "utf-8")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise refuse(f"is {kind.text}, and no column of it can be made of this: {error}") from None
+        if kind.base == "char":
+            if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
+                raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
+            array = array.astype(kind.numpy)
+        shape = array.shape[:1] if kind.base == "char" else (*array.shape[:1], kind.count)
+        if array.shape != shape or not array.ndim:
+            expected = "one dimension" if kind.base == "char" else f"two dimensions, {kind.count} a row"
+            raise refuse(f"is {kind.text}, whose column has {expected}; this one has the shape {array.shape}")
+        return Column(np.ascontiguousarray(array), kind)
+    if isinstance(values, (int, np.integer)):
+        least = greatest = int(values)
+        column = Column(int(values), kind)
+    else:
+        array = np.asarray(values)
+        if array.dtype.kind in "fO" and array.ndim == 1 and all(isinstance(v, (int, np.integer)) for v in values):
+            # NumPy makes floats of numbers from 2**63 beside small ones, and objects of larger ones.
+            array = np.array([int(value) for value in values], object)
+            array = array.astype("u8") if array.size and array.min() >= 0 and array.max() < 1 << 64 else array
+        elif array.dtype.kind == "b":
+            array = array.view(np.uint8)
+        elif array.dtype.kind not in "iu" or array.ndim != 1:
+            shown = f"{array.dtype} of {array.ndim} dimensions"
+            raise refuse(f"has a column of {shown}; expected one dimension of integers")
+        if not array.size:
+            array = array.astype(np.uint64)
+        column = Column(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), kind)
+        least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    low, high = (0, 1) if kind.base == "bool" else (kind.minimum, kind.maximum)
+    if not (low <= least and greatest <= high):
+        wrong = least if least < low else greatest
+        rows = column.rows
+        row = "" if rows is None else f" (row {int(np.flatnonzero(column.values == wrong)[0])})"
+        raise refuse(f"is {kind.text} and takes {low} to {high}, not {wrong}{row}")
+    return column
