@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import axebpf
 import pytest
-from axebpf import Bench
+from axebpf import Bench, symbols
 from axebpf.tracepoint import TracepointManager
 
 
@@ -85,7 +85,6 @@ def blob() -> bytes:
 
 
 def test_symbols_come_with_it() -> None:
-    symbols = pytest.importorskip("axebpf.symbols")
     bench = axebpf.init_with_symbols(blob(), 0x1000, 0x2000, cpus=2)
     assert bench is axebpf.default_bench()
     assert bench.cpus == 2
@@ -94,7 +93,6 @@ def test_symbols_come_with_it() -> None:
 
 def test_symbols_that_cannot_be_read_do_not_prevent_it() -> None:
     """Seed: an error of the symbols is logged, and the rest goes on."""
-    symbols = pytest.importorskip("axebpf.symbols")
     with pytest.warns(RuntimeWarning, match="no symbols from this blob"):
         axebpf.init_with_symbols(b"\xff" * 16, 0x1000, 0x2000)
     assert axebpf.is_initialized()
