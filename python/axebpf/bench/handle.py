@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from axebpf.errors import ClockError, FieldError, did_you_mean
+from axebpf.errors import ClockError, FieldError
 from axebpf.trace import Event
-from axebpf.tracepoint import FieldType, Tracepoint
+from axebpf.tracepoint import Tracepoint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,6 @@ __all__ = ["Declared", "Listener", "TracepointHandle", "TracepointTable"]
 
 MAX_BATCH = 1 << 14
 """Events that are handed to the core at once: what `fire_many` splits its columns into."""
-
-_TIME, _CPU = FieldType("u64"), FieldType("u32")
 
 Declared = type[Tracepoint]
 """A class that declares a tracepoint."""
@@ -99,6 +97,31 @@ class TracepointHandle:
     def enabled(self, value: bool) -> None:
         self._native.set_enabled(value)
 
+    @property
+    def filter(self) -> str | None:
+        """Which of its events enter the trace while it is enabled: an expression, or None for all.
+
+        The language is that of Linux's event filters; programs and callbacks have filters of their own. None clears it,
+        and so does `"0"`, as on Linux. Raises FilterError with the place in the text; the filter is then as it was.
+
+        >>> from axebpf import Bench
+        >>> exits = Bench().tracepoints["vmm:vcpu_run_exit"]
+        >>> exits.filter = "duration_ns > 1000 && !(exit_reason == 3)"
+        >>> exits.filter = "duration > 1000"
+        Traceback (most recent call last):
+            ...
+        axebpf.errors.FilterError: vmm:vcpu_run_exit: no field duration; did you mean duration_ns?
+          duration > 1000
+          ^
+        >>> exits.filter
+        'duration_ns > 1000 && !(exit_reason == 3)'
+        """
+        return self._native.filter
+
+    @filter.setter
+    def filter(self, text: str | None) -> None:
+        self._native.set_filter(text)
+
     def format(self, target: str = "linux") -> str:
         """The text of its `format` file, in Linux's or AxVisor's form."""
         return self._spec.format(target)
@@ -112,28 +135,22 @@ class TracepointHandle:
         and `cpu` are columns too, or single values. Returns the number of events. Raises FieldError for columns of
         unequal length or values out of range, before the first event; ProgramFault where a program was stopped.
         """
+        from axebpf.columns import CPU, TIME, check_names, column, common_rows, table_columns  # needs NumPy
+
         if table is not None:
-            columns = {**_table_columns(table), **columns}
+            columns = {**table_columns(table), **columns}
             time_ns = columns.pop("time_ns", time_ns)
             cpu = columns.pop("cpu", cpu)
-        for name in columns:
-            if name not in self._fields:
-                near = did_you_mean(name, self._fields)
-                raise FieldError(f"no field {name}{near}", tracepoint=self.name, field=name)
+        check_names(self.name, self._fields, columns)
         missing = [name for name in self._fields if name not in columns]
         if missing:
             raise FieldError(f"no column for {', '.join(missing)}", tracepoint=self.name)
-        prepared = [
-            _column(self.name, field.name, columns[field.name], field.type) for field in self.declaration.fields
-        ]
-        times = None if time_ns is None else _column(self.name, "time_ns", time_ns, _TIME)
-        cpus = None if cpu is None else _column(self.name, "cpu", cpu, _CPU)
-        every = zip([*self._fields, "time_ns", "cpu"], [*prepared, times, cpus], strict=True)
-        lengths = {name: column.rows for name, column in every if column is not None and column.rows is not None}
-        if len(set(lengths.values())) > 1:
-            text = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-            raise FieldError(f"columns of unequal length: {text}", tracepoint=self.name)
-        rows = next(iter(lengths.values()), 1)
+        prepared = [column(self.name, field.name, columns[field.name], field.type) for field in self.declaration.fields]
+        times = None if time_ns is None else column(self.name, "time_ns", time_ns, TIME)
+        cpus = None if cpu is None else column(self.name, "cpu", cpu, CPU)
+        rows = common_rows(
+            self.name, dict(zip([*self._fields, "time_ns", "cpu"], [*prepared, times, cpus], strict=True))
+        )
         if cpus is not None and rows and cpus.greatest >= self._bench.cpus:
             raise ClockError(f"there is no CPU {cpus.greatest}: this bench has CPUs 0 to {self._bench.cpus - 1}")
         times_array = None if times is None else times.spread(rows)
@@ -142,126 +159,30 @@ class TracepointHandle:
         for first in range(0, rows, MAX_BATCH):
             part = slice(first, first + MAX_BATCH)
             done += self._native.fire_rows(
-                [column.part(part) for column in prepared],
+                [values.part(part) for values in prepared],
                 None if times_array is None else times_array[part],
                 None if cpus_array is None else cpus_array[part],
             )
         return done
 
-    def on(self, function: Callable[[Event], object]) -> Listener:
-        """Calls a Python function with each event, after the programs.
+    def on(self, function: Callable[[Event], object], *, filter: str | None = None) -> Listener:
+        """Calls a Python function with each event, after the programs; with a filter, with those that pass.
 
-        Its exceptions end the batch and come out of `fire`. Usable as a decorator; `Listener` has `remove()`.
+        Its exceptions end the batch and come out of `fire`. Usable as a decorator; `Listener` has `remove()`. Raises
+        FilterError.
         """
         layout, name = self._spec, self.name
 
         def call(record: bytes, time_ns: int, cpu: int) -> None:
             function(Event(layout, name, time_ns, cpu, record))
 
-        return Listener(self._native, self._native.listen(call))
+        return Listener(self._native, self._native.listen(call, filter))
 
     def __repr__(self) -> str:
         if self._bench.closed:
             return f"<Tracepoint {self.name}, id {self.id}, of a closed bench>"
         state = "enabled" if self.enabled else "disabled"
         return f"<Tracepoint {self.name}, id {self.id}, {state}, {self.fired} events>"
-
-
-def _table_columns(table: Any) -> dict[str, Any]:
-    """The columns of a structured array or an Arrow table."""
-    names = getattr(table, "column_names", None)
-    if names is None and getattr(table, "dtype", None) is not None:
-        names = [name for name in table.dtype.names or () if not name.startswith("common_")]
-    if names is None:
-        raise TypeError(f"expected a structured array or a table with column_names, not {type(table).__name__}")
-    return {name: table[name] for name in names}
-
-
-class _Column:
-    """The values of one field: an array with a row an event, or one value for all."""
-
-    def __init__(self, values: Any, kind: FieldType) -> None:
-        self.values = values
-        self.kind = kind
-
-    @property
-    def rows(self) -> int | None:
-        """Rows; None where one value goes with any number."""
-        return None if isinstance(self.values, int) else len(self.values)
-
-    @property
-    def greatest(self) -> int:
-        """The greatest number."""
-        return self.values if isinstance(self.values, int) else int(self.values.max())
-
-    def spread(self, rows: int) -> Any:
-        """As an array of exactly this type, with so many rows."""
-        import numpy as np
-
-        if isinstance(self.values, int):
-            return np.full(rows, self.values, self.kind.numpy)
-        return np.ascontiguousarray(self.values, self.kind.numpy)
-
-    def part(self, rows: slice) -> Any:
-        """Some rows, as the core takes them: integers, or for an array field its bytes with their number a row."""
-        if isinstance(self.values, int):
-            return self.values
-        if not self.kind.count:
-            return self.values[rows]
-        values = self.values[rows]
-        return values.tobytes(), self.kind.size
-
-
-def _column(tracepoint: str, name: str, values: Any, kind: FieldType) -> _Column:
-    """A column that fits its field. Raises FieldError for another shape or type, and for numbers out of range."""
-    import numpy as np
-
-    def refuse(what: str) -> FieldError:
-        return FieldError(f"{name} {what}", tracepoint=tracepoint, field=name)
-
-    if kind.count:
-        if hasattr(values, "to_numpy"):
-            values = values.to_numpy()
-        try:
-            array = np.asarray(values) if kind.base == "char" else np.asarray(values, _BASE_DTYPES[kind.base])
-            if array.dtype.kind == "U":
-                array = np.char.encode(array, "utf-8")
-        except (TypeError, ValueError, OverflowError) as error:
-            raise refuse(f"is {kind.text}, and no column of it can be made of this: {error}") from None
-        if kind.base == "char":
-            if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
-                raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
-            array = array.astype(kind.numpy)
-        shape = (len(array),) if kind.base == "char" else (len(array), kind.count)
-        if array.shape != shape:
-            raise refuse(f"is {kind.text}, whose column has the shape {shape}, not {array.shape}")
-        return _Column(np.ascontiguousarray(array), kind)
-    if isinstance(values, (int, np.integer)):
-        least = greatest = int(values)
-        column = _Column(int(values), kind)
-    else:
-        if hasattr(values, "to_numpy"):
-            values = values.to_numpy()
-        array = np.asarray(values)
-        if array.dtype.kind == "b":
-            array = array.view(np.uint8)
-        if array.dtype.kind not in "iu" and array.size == 0:
-            array = array.astype(np.uint64)
-        if array.dtype.kind not in "iu" or array.ndim != 1:
-            shown = f"{array.dtype} of {array.ndim} dimensions"
-            raise refuse(f"has a column of {shown}; expected one dimension of integers")
-        column = _Column(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), kind)
-        least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    low, high = (0, 1) if kind.base == "bool" else (kind.minimum, kind.maximum)
-    if not (low <= least and greatest <= high):
-        wrong = least if least < low else greatest
-        rows = column.rows
-        row = "" if rows is None else f" (row {int(np.flatnonzero(column.values == wrong)[0])})"
-        raise refuse(f"is {kind.text} and takes {low} to {high}, not {wrong}{row}")
-    return column
-
-
-_BASE_DTYPES = {f"{sign}{8 * size}": f"<{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8)}
 
 
 class TracepointTable(Mapping[str, TracepointHandle]):
