@@ -38,6 +38,8 @@ extern "C" fn record(values: *const u8) {
 struct Event {
     name: String,
     id: u64,
+    /// A counter that lasts: without one the kernel takes the uprobe out, and waits for all CPUs, each time.
+    lasting: Counters,
 }
 
 impl Event {
@@ -60,12 +62,17 @@ impl Event {
         change_uprobes(&format!("p:{name}/rec {path}:{offset:#x} {}", fields.join(" ")))
             .map_err(|error| format!("uprobe_events: {error}"))?;
         let id = fs::read_to_string(format!("{TRACING}/events/{name}/rec/id")).unwrap();
-        Ok(Event { id: id.trim().parse().unwrap(), name })
+        let mut event = Event { id: id.trim().parse().unwrap(), name, lasting: Counters(Vec::new()) };
+        let mut lasting = Counters(Vec::new());
+        lasting.add(&event, "a8 == 0").unwrap();
+        event.lasting = lasting;
+        Ok(event)
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
+        self.lasting.0.clear();
         let _ = change_uprobes(&format!("-:{}/rec", self.name));
     }
 }
