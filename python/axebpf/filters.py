@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Filter"]
 
+
 class _Handle(Protocol):
     declaration: type[Tracepoint]
 

@@ -209,8 +209,8 @@ class Bench:
     def set_filter(self, pattern: str, text: str | None) -> list[str]:
         """Sets the filter of all tracepoints that match (`vmm:*`), as `TracepointHandle.filter` does for one.
 
-        One that cannot have it, because it lacks a field, keeps the filter that it has, as in a subsystem on Linux.
-        Returns the names of those that took it. Raises FilterError where none did; NotFound.
+        One that cannot have it, because it lacks a field, keeps the filter that it has. Returns the names of those that
+        took it. Raises FilterError where none did; NotFound.
 
         >>> Bench().set_filter("vmm:vm_*", "vm_id == 1 && duration_ns > 1000")
         ['vmm:vm_boot', 'vmm:vm_shutdown']

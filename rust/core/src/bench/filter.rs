@@ -30,8 +30,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Sets the filter of many tracepoints, as Linux does it for a subsystem: one that cannot have it keeps the filter
-    /// that it has. Returns those that took it.
+    /// Sets the filter of many tracepoints, as of a subsystem on Linux. One that cannot have it keeps the filter that it
+    /// has, which is what Linux documents (6.18 forgets it). Returns those that took it.
     ///
     /// # Errors
     /// [`BenchError::Filter`] where none did: of all the reasons the first that is not about a field that there is not.
@@ -42,8 +42,10 @@ impl Bench {
         for tracepoint in tracepoints {
             match self.set_filter(tracepoint, text) {
                 Ok(()) => taken.push(tracepoint.slot),
-                Err(error) if refused.as_ref().is_none_or(is_about_the_field) => refused = Some(error),
-                Err(_) => {}
+                Err(error) => {
+                    let better = refused.as_ref().is_none_or(|known| lacks_a_field(known) && !lacks_a_field(&error));
+                    refused = if better { Some(error) } else { refused };
+                }
             }
         }
         match refused {
@@ -53,8 +55,8 @@ impl Bench {
     }
 }
 
-fn is_about_the_field(error: &BenchError) -> bool {
-    matches!(error, BenchError::Filter(error) if matches!(error.problem, FilterProblem::UnknownField { .. }))
+fn lacks_a_field(error: &BenchError) -> bool {
+    matches!(error, BenchError::Filter(error) if matches!(*error.problem, FilterProblem::UnknownField { .. }))
 }
 
 impl Tracepoint {

@@ -14,7 +14,7 @@ pub struct FilterError {
     /// Where in it, in bytes: always on the boundary of a character.
     pub position: usize,
     /// What.
-    pub problem: FilterProblem,
+    pub problem: Box<FilterProblem>,
 }
 
 /// What is wrong at the place that [`FilterError`] names.

@@ -79,7 +79,7 @@ impl Filter {
             tracepoint: spec.name().to_owned(),
             text: text.to_owned(),
             position: 0,
-            problem,
+            problem: Box::new(problem),
         };
         if text.len() > MAX_FILTER {
             return Err(refuse("", FilterProblem::TooLong { len: text.len(), max: MAX_FILTER }));

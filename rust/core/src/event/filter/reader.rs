@@ -78,6 +78,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn error(&self, position: usize, problem: FilterProblem) -> FilterError {
+        let problem = Box::new(problem);
         FilterError { tracepoint: self.tracepoint.to_owned(), text: self.text.to_owned(), position, problem }
     }
 
