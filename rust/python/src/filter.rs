@@ -70,9 +70,9 @@ impl Filter {
         let stamp = stamp.stamp()?;
         let passed = py.detach(|| {
             let passed = self.0.select(&columns.as_core(), cpus.as_ref().map(|cpus| &*cpus.0), &stamp);
-            passed.map(|passed| passed.into_iter().map(u8::from).collect::<Vec<u8>>())
+            passed.map_err(Box::new)
         });
-        Ok(PyBytes::new(py, &passed.map_err(Error::from)?))
+        Ok(bytes(py, passed.map_err(|error| Error::from(*error))?))
     }
 
     /// As `select`, for records one behind the other.
@@ -86,6 +86,10 @@ impl Filter {
         let cpus = cpus.map(|cpus| Numbers::<u32>::copy(cpus, "cpu")).transpose()?;
         let stamp = stamp.stamp()?;
         let passed = self.0.select_records(records, cpus.as_ref().map(|cpus| &*cpus.0), &stamp);
-        Ok(PyBytes::new(py, &passed.into_iter().map(u8::from).collect::<Vec<u8>>()))
+        Ok(bytes(py, passed))
     }
+}
+
+fn bytes(py: Python<'_>, passed: Vec<bool>) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, &passed.into_iter().map(u8::from).collect::<Vec<u8>>())
 }

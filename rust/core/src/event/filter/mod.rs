@@ -69,9 +69,9 @@ impl Filter {
     /// spec.encode(0, &[Value::Int(1), Value::Int(3)], &mut record)?;
     /// assert!(filter.matches(&spec.record(&record)?, &Stamp::default()));
     ///
-    /// let error = Filter::compile(&spec, "vm_id == 1 && vm == 2", 4).unwrap_err();
+    /// let error = Filter::compile(&spec, "vm_id == 1 && vmid == 2", 4).unwrap_err();
     /// assert_eq!(error.position, 14);
-    /// assert_eq!(error.problem.to_string(), "no field vm; did you mean vm_id?");
+    /// assert_eq!(error.problem.to_string(), "no field vmid; did you mean vm_id?");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn compile(spec: &Arc<TracepointSpec>, text: &str, cpus: u32) -> Result<Filter, FilterError> {
