@@ -129,14 +129,9 @@ impl Bench {
         let mut result = Ok(());
         let mut stack = self.take_stack()?;
         for index in 0..links {
-            // Not borrowed while the program runs.
-            let link = tracepoint
-                .links
-                .borrow()
-                .get(index)
-                .filter(|link| !link.gone && link.filter.as_ref().is_none_or(|filter| passes(filter, event, stamp)))
-                .map(|link| (link.program, link.cookie));
-            if let Some((program, cookie)) = link
+            let link = tracepoint.links.borrow().get(index).map(|l| (l.program, l.cookie, l.gone, l.filter.is_some()));
+            if let Some((program, cookie, false, filtered)) = link
+                && (!filtered || passes_link(tracepoint, index, event, stamp))
                 && let Some(program) = self.programs.get(program)
             {
                 let run = self.run_link(&mut stack, program, cookie, stamp, event);
@@ -450,6 +445,13 @@ impl Bench {
 #[inline(never)] // most events meet none
 fn passes(filter: &Filter, event: &Record<'_>, stamp: &Stamp) -> bool {
     filter.matches(event, stamp)
+}
+
+/// Whether the filter of a link lets an event through.
+#[cold]
+fn passes_link(tracepoint: &Tracepoint, link: usize, event: &Record<'_>, stamp: &Stamp) -> bool {
+    let links = tracepoint.links.borrow();
+    links.get(link).and_then(|link| link.filter.as_ref()).is_none_or(|filter| passes(filter, event, stamp))
 }
 
 /// Runs a program on the arguments of a raw tracepoint.

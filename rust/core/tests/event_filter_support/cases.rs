@@ -37,9 +37,10 @@ pub struct Case {
     pub ours: Answer,
 }
 
-/// What `$pid` of the expressions stands for, in four notations, and the name of the task that asks.
+/// The name of the task in which the events happen.
 pub const COMM: &str = "python3";
 
+/// The cases, for events in a thread of this id.
 pub fn cases(pid: i32) -> Vec<Case> {
     let lines = include_str!("../event_filter_cases.tsv").lines().enumerate();
     let cases: Vec<Case> = lines

@@ -58,7 +58,7 @@ pub(super) fn compile(terms: &mut Terms<'_>) -> Result<Predicate, FilterError> {
     let mut waiting: Option<(usize, &'static str)> = None;
     loop {
         let mut negated = false;
-        let part = loop {
+        let mut part = loop {
             let at = terms.reader.position();
             if terms.reader.take("!") {
                 negated = !negated;
@@ -72,7 +72,6 @@ pub(super) fn compile(terms: &mut Terms<'_>) -> Result<Predicate, FilterError> {
                 break push(&mut terms.predicate, tested).negated(negated);
             }
         };
-        let mut part = part;
         waiting = loop {
             let steps = &mut terms.predicate.steps;
             let at = terms.reader.position();

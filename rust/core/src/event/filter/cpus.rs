@@ -35,12 +35,23 @@ fn add(item: &str, cpus: u32, bits: &mut Vec<u64>) -> Option<()> {
     if first > last || last >= cpus || used == 0 || used > group {
         return None;
     }
-    for cpu in (first..=last).filter(|cpu| (cpu - first) % group < used) {
-        let word = cpu as usize / 64;
-        bits.resize(bits.len().max(word + 1), 0);
-        bits[word] |= 1 << (cpu % 64);
+    bits.resize(bits.len().max(last as usize / 64 + 1), 0);
+    let mut start = Some(first);
+    while let Some(from) = start.filter(|&from| from <= last) {
+        fill(from, last.min(from.saturating_add(used - 1)), bits);
+        start = from.checked_add(group);
     }
     Some(())
+}
+
+/// Sets the bits from `first` to `last`, a word at a time: a long text may name all CPUs again and again.
+fn fill(first: u32, last: u32, bits: &mut [u64]) {
+    let (low, high) = (first as usize / 64, last as usize / 64);
+    for (word, bits) in bits.iter_mut().enumerate().take(high + 1).skip(low) {
+        let from = if word == low { u64::MAX << (first % 64) } else { u64::MAX };
+        let to = if word == high { u64::MAX >> (63 - last % 64) } else { u64::MAX };
+        *bits |= from & to;
+    }
 }
 
 /// The first and the last CPU of a set, where it has all between them.
@@ -73,6 +84,7 @@ mod tests {
         assert_eq!(numbers("1-3,7 \t9,"), Ok(vec![1, 2, 3, 7, 9]));
         assert_eq!(numbers("63-65,199"), Ok(vec![63, 64, 65, 199]));
         assert_eq!(numbers("0-12:2/5"), Ok(vec![0, 1, 5, 6, 10, 11]));
+        assert_eq!(numbers("0-130:70/100"), Ok((0..70).chain(100..131).collect()));
         assert_eq!(numbers("all"), Ok((0..200).collect()));
     }
 

@@ -10,7 +10,6 @@ use super::error::{FilterError, FilterProblem};
 
 /// What compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the symbols say it
 pub(super) enum Operator {
     Equal,
     Unequal,
