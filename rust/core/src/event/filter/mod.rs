@@ -16,8 +16,8 @@
 //! Where this differs from Linux 6.18, on purpose: a constant that the field cannot hold is an error (Linux cuts it
 //! off); so is `&&` or `||` with nothing behind it (Linux ignores it); a pattern may begin with a digit, and `*end` finds
 //! the end of any text (Linux: of texts of variable length only); `cpu & 1` looks at the bit (Linux: never true);
-//! `-0` is zero. From tp-lexer: numbers of 64 bits are compared
-//! as such, a leading 0 is octal, and text stands in quotes.
+//! `-0` is zero. From tp-lexer: numbers of 64 bits are compared as such, a leading 0 is octal, and text stands in
+//! quotes.
 
 mod compile;
 mod cpus;
