@@ -157,8 +157,8 @@ def init_with_symbols(blob: bytes, stext: int, etext: int, **options: Any) -> Be
 
 _LAZY = frozenset(
     {
-        *("attach", "context", "event", "examples", "helpers", "hypervisor", "kops", "platform", "recording"),
-        *("runtime", "symbols"),
+        *("attach", "context", "event", "examples", "filters", "helpers", "hypervisor", "kops", "platform"),
+        *("recording", "runtime", "symbols"),
     }
 )
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""

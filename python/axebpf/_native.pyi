@@ -12,6 +12,7 @@ from typing import Any, final
 
 __all__ = [
     "Bench",
+    "Filter",
     "Histogram",
     "Link",
     "Map",
@@ -124,6 +125,9 @@ class Bench:
     def slot(self, name: str) -> int:
         """The slot of a tracepoint: their order of definition. Raises InvalidName, NotFound."""
 
+    def set_filters(self, slots: Sequence[int], text: str | None) -> list[int]:
+        """Sets the filters of what enters the trace. Returns the slots that took it. Raises FilterError if none did."""
+
     def now(self) -> int:
         """The clock."""
 
@@ -222,6 +226,13 @@ class Tracepoint:
     def set_enabled(self, enabled: bool) -> None:
         """Says whether they do."""
 
+    @property
+    def filter(self) -> str | None:
+        """Which of its events enter the trace, if not all."""
+
+    def set_filter(self, text: str | None) -> None:
+        """Sets that; None and `0` clear it. Raises FilterError."""
+
     def counts(self) -> tuple[int, int]:
         """Events fired, programs attached."""
 
@@ -234,11 +245,14 @@ class Tracepoint:
     def interpolated(self, millionths: int) -> int | None:
         """An estimate of a percentile inside its bucket."""
 
-    def attach(self, program: Program, cookie: int = 0) -> Link:
-        """Attaches a program behind the others. Raises AttachError."""
+    def attach(self, program: Program, cookie: int = 0, filter: str | None = None) -> Link:
+        """Attaches a program behind the others, for the events that pass. Raises AttachError, FilterError."""
 
-    def listen(self, function: Callable[[bytes, int, int], object]) -> int:
-        """Calls `function(record, time_ns, cpu)` at each event; returns the listener's number."""
+    def listen(self, function: Callable[[bytes, int, int], object], filter: str | None = None) -> int:
+        """Calls `function(record, time_ns, cpu)` at each event that passes; returns the listener's number.
+
+        Raises FilterError.
+        """
 
     def stop_listening(self, listener: int) -> bool:
         """Ends that; False where it was done already."""
@@ -277,6 +291,41 @@ class Histogram:
 
     def reset(self) -> None:
         """Forgets everything."""
+
+@final
+class Filter:
+    """A filter of the events of one tracepoint, compiled.
+
+    A stamp is the CPU, the thread and the name of the task of an event.
+    """
+
+    def __new__(cls, spec: TracepointSpec, text: str) -> Filter:
+        """Compiles an expression, whose lists of CPUs may name any that a bench can have. Raises FilterError."""
+
+    @property
+    def text(self) -> str:
+        """The expression, as it was written."""
+
+    @property
+    def fields(self) -> list[str]:
+        """The tracepoint's own fields that it looks at."""
+
+    @property
+    def uses_cpu(self) -> bool:
+        """Whether it looks at the CPU."""
+
+    def matches(self, record: bytes, stamp: tuple[int, int, bytes]) -> bool:
+        """Whether an event passes. Raises FieldError for a record that is too short."""
+
+    def select(self, columns: list[Any], cpus: Any, stamp: tuple[int, int, bytes]) -> bytes:
+        """A byte for each row of the columns, 1 where it passes; one byte where no column has rows.
+
+        Columns are as of `Tracepoint.fire_rows`, or None for a field that the filter does not look at; `cpus` is a
+        buffer of u32, or None. Raises FieldError.
+        """
+
+    def select_records(self, records: bytes, cpus: Any, stamp: tuple[int, int, bytes]) -> bytes:
+        """The same for records one behind the other."""
 
 @final
 class Link:

@@ -11,7 +11,7 @@ array([1, 1], dtype=uint32)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from axebpf.errors import FieldError, did_you_mean
@@ -20,7 +20,17 @@ from axebpf.tracepoint import FieldType
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["CPU", "TIME", "Column", "common_rows", "for_core", "read_column", "read_columns"]
+__all__ = [
+    "CPU",
+    "TIME",
+    "Column",
+    "check_names",
+    "common_rows",
+    "for_core",
+    "read_column",
+    "read_columns",
+    "table_columns",
+]
 
 TIME, CPU = FieldType("u64"), FieldType("u32")
 """The types of the times and CPUs of events."""
@@ -64,11 +74,27 @@ def for_core(values: np.ndarray[Any, Any], kind: FieldType) -> Any:
     return values.view("u1") if kind.base == "bool" and values.dtype.kind == "b" else values
 
 
+def table_columns(table: Any) -> dict[str, Any]:
+    """The columns of a structured array or an Arrow table."""
+    names = getattr(table, "column_names", None)
+    if names is None and getattr(table, "dtype", None) is not None:
+        names = [name for name in table.dtype.names or () if not name.startswith("common_")]
+    if names is None:
+        raise TypeError(f"expected a structured array or a table with column_names, not {type(table).__name__}")
+    return {name: table[name] for name in names}
+
+
+def check_names(tracepoint: str, kinds: Iterable[str], given: Iterable[str]) -> None:
+    """Raises FieldError for a column that is of no field."""
+    fields = list(kinds)
+    for name in given:
+        if name not in fields:
+            raise FieldError(f"no field {name}{did_you_mean(name, fields)}", tracepoint=tracepoint, field=name)
+
+
 def read_columns(tracepoint: str, kinds: Mapping[str, FieldType], given: Mapping[str, Any]) -> dict[str, Column]:
     """A column for each field, in their order. Raises FieldError for a field too many or too few, or a bad column."""
-    for name in given:
-        if name not in kinds:
-            raise FieldError(f"no field {name}{did_you_mean(name, kinds)}", tracepoint=tracepoint, field=name)
+    check_names(tracepoint, kinds, given)
     missing = [name for name in kinds if name not in given]
     if missing:
         raise FieldError(f"no column for {', '.join(missing)}", tracepoint=tracepoint)

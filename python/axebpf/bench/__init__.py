@@ -198,12 +198,28 @@ class Bench:
         return self._set_enabled(pattern, False)
 
     def _set_enabled(self, pattern: str, enabled: bool) -> int:
-        found = fnmatch.filter(self.tracepoints, pattern)
-        if not found:
-            raise NotFound(f"no tracepoint matches {pattern}{did_you_mean(pattern, self.tracepoints)}")
+        found = self._matching(pattern)
         for name in found:
             self.tracepoints[name].enabled = enabled
         return len(found)
+
+    def _matching(self, pattern: str) -> list[str]:
+        found = fnmatch.filter(self.tracepoints, pattern)
+        if not found:
+            raise NotFound(f"no tracepoint matches {pattern}{did_you_mean(pattern, self.tracepoints)}")
+        return found
+
+    def set_filter(self, pattern: str, text: str | None) -> list[str]:
+        """Sets the filter of all tracepoints that match (`vmm:*`), as `TracepointHandle.filter` does for one.
+
+        One that cannot have it, because it lacks a field, keeps the filter that it has. Returns the names of those that
+        took it. Raises FilterError where none did; NotFound.
+
+        >>> Bench().set_filter("vmm:vm_*", "vm_id == 1 && duration_ns > 1000")
+        ['vmm:vm_boot', 'vmm:vm_shutdown']
+        """
+        slots = {self._native.slot(name): name for name in self._matching(pattern)}
+        return [slots[slot] for slot in self._native.set_filters(list(slots), text)]
 
     # Symbols
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from axebpf.columns import CPU, TIME, common_rows, read_column, read_columns
+from axebpf.columns import CPU, TIME, common_rows, read_column, read_columns, table_columns
 from axebpf.errors import ClockError
 from axebpf.tables import html_table
 from axebpf.trace import Event
@@ -99,6 +99,31 @@ class TracepointHandle:
     def enabled(self, value: bool) -> None:
         self._native.set_enabled(value)
 
+    @property
+    def filter(self) -> str | None:
+        """Which of its events enter the trace while it is enabled: an expression, or None for all.
+
+        The language is that of Linux's event filters; programs and callbacks have filters of their own. None clears it,
+        and so does `"0"`, as on Linux. Raises FilterError with the place in the text; the filter is then as it was.
+
+        >>> from axebpf import Bench
+        >>> exits = Bench().tracepoints["vmm:vcpu_run_exit"]
+        >>> exits.filter = "duration_ns > 1000 && !(exit_reason == 3)"
+        >>> exits.filter = "duration > 1000"
+        Traceback (most recent call last):
+            ...
+        axebpf.errors.FilterError: vmm:vcpu_run_exit: no field duration; did you mean duration_ns?
+          duration > 1000
+          ^
+        >>> exits.filter
+        'duration_ns > 1000 && !(exit_reason == 3)'
+        """
+        return self._native.filter
+
+    @filter.setter
+    def filter(self, text: str | None) -> None:
+        self._native.set_filter(text)
+
     def format(self, target: str = "linux") -> str:
         """The text of its `format` file, in Linux's or AxVisor's form."""
         return self._spec.format(target)
@@ -113,7 +138,7 @@ class TracepointHandle:
         unequal length or values out of range, before the first event; ProgramFault where a program was stopped.
         """
         if table is not None:
-            columns = {**_table_columns(table), **columns}
+            columns = {**table_columns(table), **columns}
             time_ns = columns.pop("time_ns", time_ns)
             cpu = columns.pop("cpu", cpu)
         kinds = {field.name: field.type for field in self.declaration.fields}
@@ -135,33 +160,24 @@ class TracepointHandle:
             )
         return done
 
-    def on(self, function: Callable[[Event], object]) -> Listener:
-        """Calls a Python function with each event, after the programs.
+    def on(self, function: Callable[[Event], object], *, filter: str | None = None) -> Listener:
+        """Calls a Python function with each event, after the programs; with a filter, with those that pass.
 
-        Its exceptions end the batch and come out of `fire`. Usable as a decorator; `Listener` has `remove()`.
+        Its exceptions end the batch and come out of `fire`. Usable as a decorator; `Listener` has `remove()`. Raises
+        FilterError.
         """
         layout, name = self._spec, self.name
 
         def call(record: bytes, time_ns: int, cpu: int) -> None:
             function(Event(layout, name, time_ns, cpu, record))
 
-        return Listener(self._native, self._native.listen(call))
+        return Listener(self._native, self._native.listen(call, filter))
 
     def __repr__(self) -> str:
         if self._bench.closed:
             return f"<Tracepoint {self.name}, id {self.id}, of a closed bench>"
         state = "enabled" if self.enabled else "disabled"
         return f"<Tracepoint {self.name}, id {self.id}, {state}, {self.fired} events>"
-
-
-def _table_columns(table: Any) -> dict[str, Any]:
-    """The columns of a structured array or an Arrow table."""
-    names = getattr(table, "column_names", None)
-    if names is None and getattr(table, "dtype", None) is not None:
-        names = [name for name in table.dtype.names or () if not name.startswith("common_")]
-    if names is None:
-        raise TypeError(f"expected a structured array or a table with column_names, not {type(table).__name__}")
-    return {name: table[name] for name in names}
 
 
 class TracepointTable(Mapping[str, TracepointHandle]):

@@ -70,8 +70,12 @@ class Step(NamedTuple):
 class Link:
     """A program attached to a tracepoint; also a context manager that detaches."""
 
-    def __init__(self, native: _native.Link, program: Program, tracepoint: TracepointHandle) -> None:
+    def __init__(
+        self, native: _native.Link, program: Program, tracepoint: TracepointHandle, filter: str | None = None
+    ) -> None:
         self._native = native
+        self.filter = filter
+        """Which events it runs at, as it was given to `attach`; None for all."""
         self.program = program
         """The program."""
         self.tracepoint = tracepoint
@@ -148,11 +152,19 @@ class Program:
         last = self._native.last_run()
         return None if last is None else LastRun(last[0], _Lines(self._native).at(last[0]), last[1])
 
-    def attach(self, tracepoint: str | TracepointHandle | Declared | None = None, *, cookie: int = 0) -> Link:
+    def attach(
+        self,
+        tracepoint: str | TracepointHandle | Declared | None = None,
+        *,
+        cookie: int = 0,
+        filter: str | None = None,
+    ) -> Link:
         """Runs the program at each event of a tracepoint: the one that its section names, or the one given.
 
-        `cookie` is what `bpf_get_attach_cookie` returns. Raises AttachError as Linux refuses: a type that does not
-        attach to tracepoints, the same program twice, the 65th program; NotFound for an unknown tracepoint.
+        `cookie` is what `bpf_get_attach_cookie` returns. With a `filter` it runs at those events only that pass, in the
+        language of `TracepointHandle.filter`, which gates the trace and no programs. Raises AttachError as Linux
+        refuses: a type that does not attach to tracepoints, the same program twice, the 65th program; FilterError;
+        NotFound for an unknown tracepoint.
         """
         if tracepoint is None:
             if self.target is None or (":" not in self.target and self.type != "raw_tracepoint"):
@@ -163,7 +175,7 @@ class Program:
                 )
             tracepoint = self.target
         handle = self._bench._handle(tracepoint)
-        return Link(handle._native.attach(self._native, cookie), self, handle)
+        return Link(handle._native.attach(self._native, cookie, filter), self, handle, filter)
 
     def run(
         self,

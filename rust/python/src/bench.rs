@@ -224,6 +224,14 @@ impl Bench {
         Ok(bench.tracepoint_named(name).map_err(Error::from)?.slot().0)
     }
 
+    /// The slots that took the filter; all of them without a text.
+    #[pyo3(signature = (slots, text))]
+    fn set_filters(&self, py: Python<'_>, slots: Vec<usize>, text: Option<&str>) -> PyResult<Vec<usize>> {
+        let slots: Vec<Slot> = slots.into_iter().map(Slot).collect();
+        let taken = self.shared.enter(py)?.set_filters(&slots, text).map_err(Error::from)?;
+        Ok(taken.into_iter().map(|slot| slot.0).collect())
+    }
+
     fn now(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.shared.enter(py)?.clock().now())
     }
@@ -453,6 +461,17 @@ impl Tracepoint {
         self.shared.with(py, self.slot, |bench, tracepoint| bench.set_enabled(tracepoint, enabled))
     }
 
+    #[getter]
+    fn filter(&self, py: Python<'_>) -> PyResult<Option<String>> {
+        self.shared.with(py, self.slot, |_, tracepoint| tracepoint.filter())
+    }
+
+    #[pyo3(signature = (text))]
+    fn set_filter(&self, py: Python<'_>, text: Option<&str>) -> PyResult<()> {
+        let set = self.shared.with(py, self.slot, |bench, tracepoint| bench.set_filter(tracepoint, text))?;
+        Ok(set.map_err(Error::from)?)
+    }
+
     /// Events fired, and programs attached.
     fn counts(&self, py: Python<'_>) -> PyResult<(u64, usize)> {
         self.shared.with(py, self.slot, |_, tracepoint| (tracepoint.fired(), tracepoint.links()))
@@ -474,20 +493,24 @@ impl Tracepoint {
         Ok(self.shared.with(py, self.slot, bench::Bench::statistics)?.interpolated(millionths))
     }
 
-    #[pyo3(signature = (program, cookie=0))]
-    fn attach(&self, py: Python<'_>, program: &Program, cookie: u64) -> PyResult<Link> {
+    #[pyo3(signature = (program, cookie=0, filter=None))]
+    fn attach(&self, py: Python<'_>, program: &Program, cookie: u64, filter: Option<&str>) -> PyResult<Link> {
         if !program.belongs_to(&self.shared) {
             let message = format!("{} belongs to another bench", program.name());
             return Err(exception(py, "AttachError", (message,), &[]));
         }
-        let attach = |bench: &bench::Bench, at: &bench::Tracepoint| bench.attach(at, program.index, cookie);
+        let attach =
+            |bench: &bench::Bench, at: &bench::Tracepoint| bench.attach_filtered(at, program.index, cookie, filter);
         let id = self.shared.with(py, self.slot, attach)?.map_err(Error::from)?;
         Ok(Link { shared: self.shared.clone(), slot: self.slot, id })
     }
 
-    /// Calls `function(record, time_ns, cpu)` at each event; returns the number of the listener.
-    fn listen(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<u64> {
-        self.shared.with(py, self.slot, |bench, tracepoint| bench.listen(tracepoint, Arc::new(Callback { function })))
+    /// Calls `function(record, time_ns, cpu)` at each event that passes; returns the number of the listener.
+    #[pyo3(signature = (function, filter=None))]
+    fn listen(&self, py: Python<'_>, function: Py<PyAny>, filter: Option<&str>) -> PyResult<u64> {
+        let listener = Arc::new(Callback { function });
+        let listen = |bench: &bench::Bench, at: &bench::Tracepoint| bench.listen_filtered(at, listener, filter);
+        Ok(self.shared.with(py, self.slot, listen)?.map_err(Error::from)?)
     }
 
     fn stop_listening(&self, py: Python<'_>, listener: u64) -> PyResult<bool> {

@@ -44,7 +44,27 @@ impl Columns {
     }
 
     pub(crate) fn as_core(&self) -> Vec<Column<'_>> {
-        let column = |owned| match owned {
+        self.0.iter().map(Owned::as_core).collect()
+    }
+}
+
+/// Columns of some of the fields of one tracepoint, in order; None for the others.
+pub(crate) struct SomeColumns(Vec<Option<Owned>>);
+
+impl SomeColumns {
+    pub(crate) fn copy(list: &Bound<'_, PyList>) -> PyResult<SomeColumns> {
+        let column = |object: Bound<'_, PyAny>| if object.is_none() { Ok(None) } else { copy(&object).map(Some) };
+        list.iter().map(column).collect::<PyResult<_>>().map(SomeColumns)
+    }
+
+    pub(crate) fn as_core(&self) -> Vec<Option<Column<'_>>> {
+        self.0.iter().map(|column| column.as_ref().map(Owned::as_core)).collect()
+    }
+}
+
+impl Owned {
+    fn as_core(&self) -> Column<'_> {
+        match self {
             &Owned::Scalar(value) => Column::Same(Value::Int(value)),
             Owned::Rows(bytes, width) => Column::Rows { bytes, width: *width },
             Owned::U8(v) => Column::U8(v),
@@ -55,8 +75,7 @@ impl Columns {
             Owned::I16(v) => Column::I16(v),
             Owned::I32(v) => Column::I32(v),
             Owned::I64(v) => Column::I64(v),
-        };
-        self.0.iter().map(column).collect()
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use axebpf_core::bench::BenchError;
 use axebpf_core::clock::ClockError;
 use axebpf_core::engine::ProgramFault;
 use axebpf_core::errno::Errno;
-use axebpf_core::event::EventError;
+use axebpf_core::event::{EventError, FilterError};
 use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::object::LoadError;
 use axebpf_core::symbol::{Place, SymbolError};
@@ -25,7 +25,7 @@ macro_rules! from_core {
     )*};
 }
 
-from_core!(BenchError, EventError, LoadError, ClockError);
+from_core!(BenchError, EventError, FilterError, LoadError, ClockError);
 
 impl From<Box<BenchError>> for Error {
     fn from(error: Box<BenchError>) -> Error {
@@ -87,6 +87,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
     match error {
         BenchError::Clock(_) => exception(py, "ClockError", (message,), &[]),
         BenchError::Event(error) => event(py, error),
+        BenchError::Filter(error) => filter(py, error),
         BenchError::Map(error) => exception(py, "MapError", (error.errno().0, message), &[]),
         BenchError::UnknownMapKind(_) => exception(py, "MapError", (Errno::EINVAL.0, message), &[]),
         BenchError::Load(error) => load(py, error),
@@ -136,6 +137,16 @@ fn event(py: Python<'_>, error: &EventError) -> PyErr {
     let rest = tracepoint.and_then(|tracepoint| message.strip_prefix(tracepoint.as_str()));
     let message = rest.map_or(&*message, |rest| rest.trim_start_matches([':', ' ']));
     exception(py, class, (message,), &keywords)
+}
+
+fn filter(py: Python<'_>, error: &FilterError) -> PyErr {
+    // Python counts characters.
+    let position = error.text.get(..error.position).map_or(0, |before| before.chars().count());
+    let mut keywords = vec![("tracepoint", text(py, &error.tracepoint))];
+    if !error.text.is_empty() {
+        keywords.extend([("text", text(py, &error.text)), ("position", number(py, position as u64))]);
+    }
+    exception(py, "FilterError", (error.problem.to_string(),), &keywords)
 }
 
 fn load(py: Python<'_>, error: &LoadError) -> PyErr {

@@ -5,6 +5,7 @@
 mod bench;
 mod columns;
 mod error;
+mod filter;
 mod fire;
 mod map;
 mod object;
@@ -25,6 +26,8 @@ mod _native {
     use super::bench::Link;
     #[pymodule_export]
     use super::bench::Tracepoint;
+    #[pymodule_export]
+    use super::filter::Filter;
     #[pymodule_export]
     use super::map::Map;
     #[pymodule_export]

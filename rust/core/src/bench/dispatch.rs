@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::host::{COMM, EventHost, Vm};
-use super::{Bench, BenchError, BenchProgram, Link, MAX_LINKS, Tracepoint};
+use super::{Bench, BenchError, BenchProgram, Link, Listening, MAX_LINKS, Tracepoint};
 use crate::engine::{Input, Outcome, Runnable, Stack};
-use crate::event::{Column, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
+use crate::event::{Column, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
 
@@ -94,7 +94,9 @@ impl Bench {
                 None => statistics.record_hit(stamp.time_ns),
             }
         }
-        if tracepoint.enabled.get() {
+        if tracepoint.enabled.get()
+            && tracepoint.filter.borrow().as_ref().is_none_or(|filter| passes(filter, &event, stamp))
+        {
             self.trace.borrow_mut().push_record(*stamp, record);
         }
         // Programs attached while this event is on its way see the next one.
@@ -127,11 +129,12 @@ impl Bench {
         let mut result = Ok(());
         let mut stack = self.take_stack()?;
         for index in 0..links {
-            let link = tracepoint.links.borrow().get(index).copied();
-            if let Some(link) = link.filter(|link| !link.gone)
-                && let Some(program) = self.programs.get(link.program)
+            let link = tracepoint.links.borrow().get(index).map(|l| (l.program, l.cookie, l.gone, l.filter.is_some()));
+            if let Some((program, cookie, false, filtered)) = link
+                && (!filtered || passes_link(tracepoint, index, event, stamp))
+                && let Some(program) = self.programs.get(program)
             {
-                let run = self.run_link(&mut stack, program, link.cookie, stamp, event);
+                let run = self.run_link(&mut stack, program, cookie, stamp, event);
                 result = result.and(run);
             }
         }
@@ -149,8 +152,9 @@ impl Bench {
         let mut result = Ok(());
         // A copy, because they may come and go while one of them runs.
         let listeners = tracepoint.listeners.borrow().clone();
-        for (id, listener) in listeners {
-            if tracepoint.listeners.borrow().iter().any(|(of, _)| *of == id) {
+        for Listening { id, listener, filter } in listeners {
+            let is_there = tracepoint.listeners.borrow().iter().any(|listening| listening.id == id);
+            if is_there && filter.is_none_or(|filter| passes(&filter, event, stamp)) {
                 let heard = listener.event(tracepoint, stamp, event.bytes());
                 result = result.and(heard.map_err(Box::new));
             }
@@ -293,6 +297,21 @@ impl Bench {
     /// [`BenchError::AttachType`], [`BenchError::AlreadyAttached`], [`BenchError::TooManyPrograms`],
     /// [`BenchError::NoProgram`].
     pub fn attach(&self, tracepoint: &Tracepoint, program: usize, cookie: u64) -> Result<u64, BenchError> {
+        self.attach_filtered(tracepoint, program, cookie, None)
+    }
+
+    /// As [`Bench::attach`], for the events only that a filter lets through.
+    ///
+    /// # Errors
+    /// [`BenchError::Filter`], and those of [`Bench::attach`].
+    pub fn attach_filtered(
+        &self,
+        tracepoint: &Tracepoint,
+        program: usize,
+        cookie: u64,
+        filter: Option<&str>,
+    ) -> Result<u64, BenchError> {
+        let filter = self.compile_filter(tracepoint, filter)?.map(Box::new);
         let bench_program = self
             .programs
             .get(program)
@@ -325,7 +344,7 @@ impl Bench {
             return Err(BenchError::ContextTooShort { program, tracepoint, reach, size, line });
         }
         let id = self.new_id();
-        links.push(Link { id, program, cookie, gone: false });
+        links.push(Link { id, program, cookie, filter, gone: false });
         bench_program.links.set(bench_program.links.get() + 1);
         Ok(id)
     }
@@ -357,8 +376,26 @@ impl Bench {
 
     /// Lets something see the events of a tracepoint; returns its number.
     pub fn listen(&self, tracepoint: &Tracepoint, listener: Arc<dyn Listener>) -> u64 {
+        self.add_listener(tracepoint, listener, None)
+    }
+
+    /// As [`Bench::listen`], for the events only that a filter lets through.
+    ///
+    /// # Errors
+    /// [`BenchError::Filter`].
+    pub fn listen_filtered(
+        &self,
+        tracepoint: &Tracepoint,
+        listener: Arc<dyn Listener>,
+        filter: Option<&str>,
+    ) -> Result<u64, BenchError> {
+        let filter = self.compile_filter(tracepoint, filter)?.map(Arc::new);
+        Ok(self.add_listener(tracepoint, listener, filter))
+    }
+
+    fn add_listener(&self, tracepoint: &Tracepoint, listener: Arc<dyn Listener>, filter: Option<Arc<Filter>>) -> u64 {
         let id = self.new_id();
-        tracepoint.listeners.borrow_mut().push((id, listener));
+        tracepoint.listeners.borrow_mut().push(Listening { id, listener, filter });
         tracepoint.listening.set(tracepoint.listening.get() + 1);
         id
     }
@@ -366,7 +403,7 @@ impl Bench {
     /// Ends what [`Bench::listen`] began; false where that is done already.
     pub fn stop_listening(&self, tracepoint: &Tracepoint, listener: u64) -> bool {
         let mut listeners = tracepoint.listeners.borrow_mut();
-        let index = listeners.iter().position(|(id, _)| *id == listener);
+        let index = listeners.iter().position(|listening| listening.id == listener);
         let removed = index.map(|index| listeners.remove(index));
         tracepoint.listening.set(listeners.len());
         // What it drops may call back.
@@ -402,6 +439,19 @@ impl Bench {
             }
         }
     }
+}
+
+/// Whether a filter lets an event through.
+#[inline(never)] // most events meet none
+fn passes(filter: &Filter, event: &Record<'_>, stamp: &Stamp) -> bool {
+    filter.matches(event, stamp)
+}
+
+/// Whether the filter of a link lets an event through.
+#[cold]
+fn passes_link(tracepoint: &Tracepoint, link: usize, event: &Record<'_>, stamp: &Stamp) -> bool {
+    let links = tracepoint.links.borrow();
+    links.get(link).and_then(|link| link.filter.as_ref()).is_none_or(|filter| passes(filter, event, stamp))
 }
 
 /// Runs a program on the arguments of a raw tracepoint.

@@ -3,7 +3,7 @@
 use crate::clock::ClockError;
 use crate::engine::{EngineError, ProgramFault};
 use crate::errno::Errno;
-use crate::event::EventError;
+use crate::event::{EventError, FilterError};
 use crate::fault::Foreign;
 use crate::map::MapError;
 use crate::object::{LoadError, UnknownMapKind};
@@ -18,6 +18,9 @@ pub enum BenchError {
     /// A tracepoint, field or value that cannot be.
     #[error(transparent)]
     Event(Box<EventError>),
+    /// A filter that cannot be.
+    #[error(transparent)]
+    Filter(Box<FilterError>),
     /// A map that cannot be.
     #[error(transparent)]
     Map(#[from] MapError),
@@ -160,6 +163,12 @@ pub enum BenchError {
 impl From<EventError> for BenchError {
     fn from(error: EventError) -> BenchError {
         BenchError::Event(Box::new(error))
+    }
+}
+
+impl From<FilterError> for BenchError {
+    fn from(error: FilterError) -> BenchError {
+        BenchError::Filter(Box::new(error))
     }
 }
 

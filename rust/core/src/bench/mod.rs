@@ -6,6 +6,7 @@
 
 mod dispatch;
 mod error;
+mod filter;
 mod host;
 mod load;
 mod program;
@@ -24,7 +25,7 @@ pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
-use crate::event::{Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
+use crate::event::{Filter, Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
 use crate::helper::VmContext;
 use crate::map::{self, Map, MapSpec};
 
@@ -55,14 +56,25 @@ impl Default for Options {
 pub const MAX_LINKS: usize = 64;
 
 /// A program attached to a tracepoint.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Link {
     id: u64,
     /// Index of the program.
     program: usize,
     cookie: u64,
+    /// Which events it runs at, if not all.
+    filter: Option<Box<Filter>>,
     /// Detached while an event was on its way: passed over, and removed when none is.
     gone: bool,
+}
+
+/// Something that sees the events of a tracepoint.
+#[derive(Clone)]
+struct Listening {
+    id: u64,
+    listener: Arc<dyn Listener>,
+    /// Which events it sees, if not all.
+    filter: Option<Arc<Filter>>,
 }
 
 /// A tracepoint with what is attached to it.
@@ -70,12 +82,14 @@ pub struct Tracepoint {
     spec: Arc<TracepointSpec>,
     slot: Slot,
     enabled: Cell<bool>,
+    /// Which of its events enter the trace, if not all.
+    filter: RefCell<Option<Box<Filter>>>,
     fired: Cell<u64>,
     statistics: RefCell<Statistics>,
     links: RefCell<Vec<Link>>,
     /// Whether some of the links are gone and wait to be removed.
     gone: Cell<bool>,
-    listeners: RefCell<Vec<(u64, Arc<dyn Listener>)>>,
+    listeners: RefCell<Vec<Listening>>,
     /// How many those are.
     listening: Cell<usize>,
 }
@@ -211,6 +225,7 @@ impl Bench {
             spec,
             slot,
             enabled: Cell::new(false),
+            filter: RefCell::default(),
             fired: Cell::new(0),
             statistics: RefCell::default(),
             links: RefCell::default(),
