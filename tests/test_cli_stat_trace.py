@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axebpf import Bench
+from axebpf import Bench, Event
 from axebpf.examples import example
 
 SHORT = ("--seconds", "0.5", "--seed", "5")
@@ -85,9 +85,23 @@ def test_what_programs_print_stands_between_the_events(cli: Any, same: Bench) ->
     assert "no program is attached to a tracepoint" in refused.err
 
 
+def test_trace_shows_only_what_passes_a_filter(cli: Any, same: Bench) -> None:
+    ran = cli("trace", *SHORT, "--filter", "duration_ns > 5000000 && vm_id == 2")
+    long = [
+        entry.name.split(":")[1]
+        for entry in same.trace.records()
+        if isinstance(entry, Event)
+        and entry.fields.get("vm_id") == 2
+        and entry.fields.get("duration_ns", 0) > 5_000_000
+    ]
+    assert [line.split(": ")[1] for line in ran.out.splitlines()] == long
+    assert long
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
+        (["trace", "--filter", "durations > 1"], "no field durations\n  durations > 1\n  ^"),
         (["trace", "vm_boots"], "no tracepoint matches vm_boots; did you mean vm_boot?"),
         (["stat", "--hist", "vm_boots"], "no tracepoint matches vm_boots; did you mean vm_boot?"),
         (["stat", "--on", "bot"], "no workload bot; did you mean boot?"),

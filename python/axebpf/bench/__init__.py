@@ -209,8 +209,10 @@ class Bench:
             raise NotFound(f"no tracepoint matches {pattern}{did_you_mean(pattern, self.tracepoints)}")
         return found
 
-    def set_filter(self, pattern: str, text: str | None) -> list[str]:
+    def set_filter(self, pattern: str | Iterable[str], text: str | None) -> list[str]:
         """Sets the filter of all tracepoints that match (`vmm:*`), as `TracepointHandle.filter` does for one.
+
+        `pattern` may be several.
 
         One that cannot have it, because it lacks a field, keeps the filter that it has. Returns the names of those that
         took it. Raises FilterError where none did; NotFound.
@@ -218,7 +220,9 @@ class Bench:
         >>> Bench().set_filter("vmm:vm_*", "vm_id == 1 && duration_ns > 1000")
         ['vmm:vm_boot', 'vmm:vm_shutdown']
         """
-        slots = {self._native.slot(name): name for name in self._matching(pattern)}
+        patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+        names = dict.fromkeys(name for each in patterns for name in self._matching(each))
+        slots = {self._native.slot(name): name for name in names}
         return [slots[slot] for slot in self._native.set_filters(list(slots), text)]
 
     # Symbols

@@ -46,6 +46,14 @@ def trace(
         list[str] | None,
         typer.Option(metavar="OBJECT", help="Loads and attaches an object file, whose programs may print."),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="EXPRESSION",
+            help="Only events that pass: 'duration_ns > 1000 && vm_id == 1'; none of tracepoints that lack a field.",
+        ),
+    ] = None,
     number: Annotated[
         int | None, typer.Option("-n", "--number", min=1, metavar="N", help="Ends after N lines.")
     ] = None,
@@ -62,9 +70,11 @@ def trace(
     if load:
         session.load(load)
         session.attach()
-    for pattern in patterns or ["*"]:
-        for tracepoint in find(pattern):
-            session.bench.enable(tracepoint.event_name)
+    names = dict.fromkeys(tracepoint.event_name for pattern in patterns or ["*"] for tracepoint in find(pattern))
+    if only is not None:
+        names = dict.fromkeys(session.bench.set_filter(list(names), only))
+    for name in names:
+        session.bench.enable(name)
     screen, left, lost = Screen(), number, 0
 
     def show(_: Progress) -> None:
