@@ -32,7 +32,7 @@ from typing import Any
 from axebpf import errors
 from axebpf._default import FILLING, default_bench, is_initialized, set_default_bench
 from axebpf._native import assemble, disassemble
-from axebpf.bench import Bench, Link, LoadedObject, Program, ProgramRun, RunResult, Statistics
+from axebpf.bench import Bench, Link, LoadedObject, Program, ProgramRun, Statistics
 from axebpf.errors import (
     AlreadyInitialized,
     AttachError,
@@ -163,7 +163,13 @@ _LAZY = frozenset(
 )
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""
 
-_LAZY_NAMES = {"EbpfProgram": "runtime", "MapDef": "maps", "MapType": "maps", "TraceContext": "context"}
+_LAZY_NAMES = {
+    "EbpfProgram": "runtime",
+    "MapDef": "maps",
+    "MapType": "maps",
+    "RunResult": "bench.run",
+    "TraceContext": "context",
+}
 """Names of such modules that the package has too."""
 
 

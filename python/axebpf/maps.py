@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from axebpf.btf import Codec, Layout, codec_of
 from axebpf.errors import BenchClosed, KeyNotFound, MapError, NotFound, did_you_mean
-from axebpf.tables import HTML_ROWS, arrow_table, columns_of, html_table, joined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -191,6 +190,8 @@ class Map:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the first entries. A ring buffer shows none, since reading takes them."""
+        from axebpf.tables import html_table
+
         try:
             head, rows = self._html_rows()
             return html_table(repr(self)[1:-1], head, rows, len(self))
@@ -298,6 +299,8 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         """
         import numpy as np
 
+        from axebpf.tables import arrow_table, columns_of, joined
+
         keys, values, count = self._native.dump()
         key_columns = columns_of(self.key_type, "key", keys, count, self.key_size)
         if not self.per_cpu:
@@ -312,6 +315,8 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         )
 
     def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        from axebpf.tables import HTML_ROWS
+
         return [self.key_type.name, self.value_type.name], self.items()[:HTML_ROWS]
 
     def __eq__(self, other: object) -> bool:
@@ -363,10 +368,14 @@ class QueueMap(Map):
 
     def to_arrow(self) -> pa.Table:
         """A copy as an Arrow table, in the order of `pop`: a column a member, else `value`."""
+        from axebpf.tables import arrow_table, columns_of
+
         _, values, count = self._native.dump()
         return arrow_table(columns_of(self.value_type, "value", values, count, self.value_size))
 
     def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        from axebpf.tables import HTML_ROWS
+
         return [self.value_type.name], [(value,) for value, _ in zip(self, range(HTML_ROWS), strict=False)]
 
 
@@ -421,6 +430,8 @@ class RingBuffer(Map):
 
     def to_arrow(self) -> pa.Table:
         """Takes all submitted records, as an Arrow table with a column a member. Raises MapError without a type."""
+        from axebpf.tables import arrow_table, columns_of
+
         record, data, count = self._take()
         return arrow_table(columns_of(record, "value", data, count, record.size))
 
@@ -480,6 +491,8 @@ class MapTable(Mapping[str, Any]):
         return len(self._maps)
 
     def _repr_html_(self) -> str:
+        from axebpf.tables import html_table
+
         maps = [table_map for same in self._maps.values() for table_map in same]
         rows = [(m.name, m.type, m.key_type.name, m.value_type.name, m.max_entries) for m in maps]
         return html_table(f"Maps of {self._where}", ["name", "type", "key", "value", "max_entries"], rows, len(rows))

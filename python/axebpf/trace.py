@@ -6,7 +6,6 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from axebpf.errors import NotFound, did_you_mean
-from axebpf.tables import HTML_ROWS, arrow_table, html_table
 from axebpf.tracepoint import FieldType, Layout, parse_type
 
 if TYPE_CHECKING:
@@ -133,6 +132,8 @@ class Trace:
         Of one tracepoint, its fields; without a name all entries, with `event` and the `text` of the trace line.
         Raises NotFound for an unknown tracepoint, ImportError without pyarrow.
         """
+        from axebpf.tables import arrow_table
+
         entries: list[Any] = self.records() if name is None else self._events(name)
         columns: dict[str, Any] = {
             what: [getattr(entry, what) for entry in entries] for what in ("time_ns", "cpu", "pid", "comm")
@@ -161,6 +162,8 @@ class Trace:
         return entry.text if isinstance(entry, Printed) else self._layouts[entry.name].text(entry.record)
 
     def _repr_html_(self) -> str:
+        from axebpf.tables import HTML_ROWS, html_table
+
         if self._native.closed:
             return html_table(repr(self)[1:-1], [], [], 0)
         last = self.records()[-HTML_ROWS:]

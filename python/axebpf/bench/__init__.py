@@ -18,10 +18,8 @@ from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
-from axebpf.bench.run import Progress, ReplayResult, RunResult, fire_stream
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
-from axebpf.custom_helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.errors import (
     AttachError,
     AxebpfError,
@@ -39,6 +37,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
+    from axebpf.bench.run import Progress, ReplayResult, RunResult
     from axebpf.hypervisor import Stream, Workload
     from axebpf.recording import Recording, Rule
     from axebpf.symbols import SymbolTable
@@ -392,6 +391,8 @@ class Bench:
         exception stops the run and comes out of `fire`. A program calls it by its id, in assembler `call f#65536`.
         Raises HelperError for a prototype that cannot be read.
         """
+        from axebpf.custom_helpers import CUSTOM_HELPERS, adapter, parse_prototype
+
         name, parameters = parse_prototype(prototype)
         if not CUSTOM_HELPERS <= id < 1 << 31:
             raise HelperError(f"the id is {id:#x}; helpers of one's own have ids from {CUSTOM_HELPERS:#x}", helper=name)
@@ -399,6 +400,7 @@ class Bench:
             raise HelperError(f"the id {id:#x} is {self._helper_names[id]}", helper=name)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
+
             self._helper_names[id] = name
             self._native.helpers[id] = (adapter(function, parameters), [native for native, _ in parameters])
             return function
@@ -420,6 +422,7 @@ class Bench:
         `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
         an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
         """
+        from axebpf.bench.run import fire_stream
         from axebpf.hypervisor import workload as make
 
         stream = make(workload, **parameters)
@@ -451,6 +454,7 @@ class Bench:
         ...     bench.replay(b" qemu-7 [000] ..... 3.000001: kvm_exit: vcpu 0 reason VMCALL rip 0x1").by_tracepoint
         {'vmm:vcpu_run_exit': 1}
         """
+        from axebpf.bench.run import ReplayResult, fire_stream
         from axebpf.recording import Recording
 
         if not isinstance(source, Recording):
@@ -500,3 +504,15 @@ class Bench:
             f"<Bench: engine interpreter, {self.cpus} CPUs, {len(self.tracepoints)} tracepoints, "
             f"{len(self._programs)} programs, {len(self.maps)} maps>"
         )
+
+
+_LAZY_NAMES = frozenset({"Progress", "ReplayResult", "RunResult"})
+"""What `import axebpf` leaves out, so that it is quick."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_NAMES:
+        from axebpf.bench import run
+
+        return getattr(run, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, __all__)}")

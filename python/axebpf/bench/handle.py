@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from axebpf.columns import CPU, TIME, common_rows, read_column, read_columns, table_columns
 from axebpf.errors import ClockError
-from axebpf.tables import html_table
 from axebpf.trace import Event
 from axebpf.tracepoint import Tracepoint
 
@@ -137,6 +135,8 @@ class TracepointHandle:
         and `cpu` are columns too, or single values. Returns the number of events. Raises FieldError for columns of
         unequal length or values out of range, before the first event; ProgramFault where a program was stopped.
         """
+        from axebpf.columns import CPU, TIME, common_rows, read_column, read_columns, table_columns
+
         if table is not None:
             columns = {**table_columns(table), **columns}
             time_ns = columns.pop("time_ns", time_ns)
@@ -197,6 +197,8 @@ class TracepointTable(Mapping[str, TracepointHandle]):
         return len(self._bench._by_slot)
 
     def _repr_html_(self) -> str:
+        from axebpf.tables import html_table
+
         head = ["tracepoint", "id", "enabled", "fired", "programs", "meaning"]
         if self._bench.closed:
             return html_table("Tracepoints of a closed bench", [], [], 0)

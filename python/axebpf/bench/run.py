@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from axebpf.bench.program import ProgramStats
-from axebpf.columns import for_core
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench
@@ -64,6 +63,8 @@ class Progress(NamedTuple):
 
 def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None) -> RunResult:
     """Fires the events of a stream and says what became of them; tells `progress` after each chunk."""
+    from axebpf.columns import for_core
+
     before = {program.id: program.stats for program in bench._programs}
     fired = {name: handle.fired for name, handle in bench.tracepoints.items()}
     lost = bench.trace.lost

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from axebpf.tables import arrow_table, html_table
-
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -90,12 +88,16 @@ class StatisticsTable(Mapping[str, Statistics]):
 
     def to_arrow(self) -> pa.Table:
         """As `to_numpy`, as an Arrow table; a time without a sample is null. Raises ImportError without pyarrow."""
+        from axebpf.tables import arrow_table
+
         rows = list(self.items())
         columns: dict[str, Any] = {"name": [name for name, _ in rows]}
         columns |= {n: [getattr(s, n) for _, s in rows] for n in self._NUMBERS}
         return arrow_table(columns | {"buckets": [list(s.buckets) for _, s in rows]})
 
     def _repr_html_(self) -> str:
+        from axebpf.tables import html_table
+
         if self._bench.closed:
             return html_table("Statistics of a closed bench", [], [], 0)
         rows = [(name, *(getattr(s, n) for n in self._NUMBERS)) for name, s in self.items()]
