@@ -91,8 +91,12 @@ class Bench:
         statistics: bool,
         trace_entries: int,
         budget: int,
+        target: str = "linux",
+        engine: str = "auto",
+        maps: str = "auto",
+        endless: bool = False,
     ) -> Bench:
-        """`clock` is `manual`, `real`, or ns an event. Raises ClockError."""
+        """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError for what this build does not have."""
 
     def close(self) -> None:
         """From now on everything but this and `closed` raises BenchClosed."""

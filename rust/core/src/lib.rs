@@ -21,6 +21,8 @@ pub mod object;
 
 pub mod engine;
 
+#[cfg(feature = "axvisor")]
+pub mod axvisor;
 pub mod event;
 
 pub mod bench;

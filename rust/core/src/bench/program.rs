@@ -27,6 +27,8 @@ pub struct Counts {
 /// A program of a bench.
 pub struct BenchProgram {
     program: Arc<Program>,
+    /// The type whose context and guard it gets.
+    pub(super) runs_as: Option<ProgramType>,
     /// Gone once it is unloaded and no run of it is going on.
     runnable: RefCell<Option<Box<dyn Runnable>>>,
     unloaded: Cell<bool>,
@@ -63,10 +65,16 @@ impl Drop for Alone<'_> {
 }
 
 impl BenchProgram {
-    pub(super) fn new(program: Arc<Program>, runnable: Box<dyn Runnable>, object: Option<usize>) -> BenchProgram {
+    pub(super) fn new(
+        program: Arc<Program>,
+        runs_as: Option<ProgramType>,
+        runnable: Box<dyn Runnable>,
+        object: Option<usize>,
+    ) -> BenchProgram {
         let reach = context_reach(&program.insns);
         BenchProgram {
             program,
+            runs_as,
             runnable: RefCell::new(Some(runnable)),
             unloaded: Cell::new(false),
             reach,
@@ -190,7 +198,7 @@ impl Bench {
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
         let stamp = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
         let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(how.vm), cookie: 0 };
-        let program_type = program.program_type();
+        let program_type = program.runs_as;
         let start = context.as_mut_ptr() as u64;
         let hidden = match program_type {
             Some(ProgramType::Tracepoint) => crate::event::HEADER_SIZE.min(context.len()),

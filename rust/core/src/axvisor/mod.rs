@@ -1,0 +1,24 @@
+//! AxVisor's side of a bench: the VM and the maps that it runs programs on, as they are published, and its helpers.
+//!
+//! - [`Rbpf`]: the interpreter of `rbpf` 0.4.1 as an engine;
+//! - [`create_map`]: the maps of `kbpf-basic` 0.5.5, and [`Lending`] for engines that run over them;
+//! - [`HELPERS`]: AxVisor's helper layer.
+//!
+//! Both crates are used as they are, safely: no program, key or order of calls can corrupt, hang or end the process.
+//! How is said in each file, and so is every place where that makes something different from AxVisor.
+
+mod cells;
+mod copies;
+mod flow;
+mod helpers;
+mod lending;
+mod maps;
+mod ops;
+mod ring;
+mod run;
+mod vm;
+
+pub use helpers::{AxvisorHelper, HELPERS};
+pub use lending::Lending;
+pub use maps::{KINDS, create as create_map};
+pub use vm::{HelperLayer, Rbpf};
