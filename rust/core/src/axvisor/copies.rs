@@ -183,14 +183,10 @@ pub(super) struct Reachable<'a> {
 }
 
 impl Reachable<'_> {
-    /// The name of the value at an address that no program sees.
-    pub(super) fn name(&self, origin: u64) -> String {
-        self.maps.describe(origin).unwrap_or_else(|| "a map value".to_owned())
-    }
-
     /// A store into a value that the program may only read.
     pub(super) fn read_only(&self, origin: u64) -> Box<Fault> {
-        let (place, why) = (self.name(origin), "this memory is read-only");
+        let place = self.describe(origin).unwrap_or_else(|| "a map value".to_owned());
+        let why = "this memory is read-only";
         Box::new(Fault::Memory { address: origin, size: 1, write: true, place, why })
     }
 }
@@ -205,6 +201,9 @@ impl Region for Reachable<'_> {
             return self.maps.describe(origin + (address - window.start));
         }
         let block = self.copies.block();
-        block.contains(&address).then(|| format!("the block of looked-up values+{}", address - block.start))
+        if block.contains(&address) {
+            return Some(format!("the block of looked-up values+{}", address - block.start));
+        }
+        self.maps.describe(address) // a value itself, which no program sees
     }
 }

@@ -24,8 +24,8 @@ pub(super) struct Reach {
     pub copies: u64,
 }
 
-const LDDW: u8 = 0x18;
-const CALL: u8 = 0x85;
+pub(super) const LDDW: u8 = 0x18;
+pub(super) const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 const JA: u8 = 0x05;
 
@@ -89,13 +89,21 @@ impl<'a> Flow<'a> {
         Ok(Next { through, jump: Some(target), call: None })
     }
 
+    /// That no jump which control reaches is one that rbpf misses, and no way leads off the end.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] at that instruction.
+    pub(super) fn check_jumps(&self) -> Result<(), EngineError> {
+        self.order(true).map(|_| ())
+    }
+
     /// Every way through the program, if all of them end. `copies` says how many bytes of copies an instruction may
     /// need.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] at the jump that may lead in a circle, or whose target rbpf misses.
     pub(super) fn reach(&self, copies: impl Fn(usize) -> u64) -> Result<Reach, EngineError> {
-        let order = self.order()?;
+        let order = self.order(false)?;
         // What is left to do from each slot on, by depth of calls; deeper ones first, since calls lead there.
         let mut deeper = vec![Reach::default(); self.insns.len()];
         for _ in 0..DEPTHS {
@@ -119,7 +127,8 @@ impl<'a> Flow<'a> {
     }
 
     /// All slots that control reaches, each behind those that it leads to within its function.
-    fn order(&self) -> Result<Vec<usize>, EngineError> {
+    /// With `circles`, ways that lead back are let pass, and the order means nothing.
+    fn order(&self, circles: bool) -> Result<Vec<usize>, EngineError> {
         #[derive(Clone, Copy, PartialEq)]
         enum Mark {
             New,
@@ -159,7 +168,7 @@ impl<'a> Flow<'a> {
                         marks[to] = Mark::Open;
                         path.push((to, 0));
                     }
-                    Some((to, Mark::Open)) => return Err(self.circle(at, to)),
+                    Some((to, Mark::Open)) if !circles => return Err(self.circle(at, to)),
                     _ => {}
                 }
             }
@@ -198,8 +207,8 @@ mod tests {
     #[test]
     fn the_longest_way_counts() {
         assert_eq!(reach("r0 = 0\nexit"), Ok((2, 0)));
-        assert_eq!(reach("r0 = 7 ll\nif r0 == 1 goto +2\ncall 5\ncall 5\nexit"), Ok((5, 200)));
-        assert_eq!(reach("call f\ncall f\nexit\nf:\ncall 5\nr0 = 1\nexit"), Ok((9, 200)));
+        assert_eq!(reach("r0 = 7 ll\nif r0 == 1 goto +2\ncall ns#5\ncall ns#5\nexit"), Ok((5, 200)));
+        assert_eq!(reach("call f\ncall f\nexit\nf:\ncall ns#5\nr0 = 1\nexit"), Ok((9, 200)));
     }
 
     #[test]
@@ -219,6 +228,10 @@ mod tests {
 
     #[test]
     fn jumps_that_rbpf_misses_are_refused() {
+        let circle = assemble("a:\nr0 = 1\nif r0 == 0 goto a\nexit").unwrap();
+        assert!(Flow::new(&circle, 3).check_jumps().is_ok());
+        let off_the_end = assemble("a:\nr0 = 1\nif r0 == 0 goto a").unwrap();
+        assert!(Flow::new(&off_the_end, 3).check_jumps().is_err());
         let far = |nops: usize| format!("goto a\n{}a:\nr0 = 0\nexit", "r0 = 0\n".repeat(nops));
         assert!(reach(&far(32_760)).is_ok());
         assert!(reach(&far(32_764)).unwrap_err().contains("a jump from 0 to 32765: rbpf works out jumps in 16 bits"));

@@ -33,7 +33,7 @@ pub const KINDS: [MapKind; 5] = [MapKind::Array, MapKind::Hash, MapKind::LruHash
 ///
 /// # Errors
 /// [`MapError::NotOnAxvisor`] for other kinds than [`KINDS`], [`MapError::NotByKbpf`] with kbpf-basic's errno,
-/// [`MapError::Memory`] where it would panic or end the process.
+/// [`MapError::KbpfMemory`] where it would panic or end the process.
 pub fn create(spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
     if !KINDS.contains(&spec.kind) {
         let kinds = KINDS.map(MapKind::name).join(", ");
@@ -78,7 +78,7 @@ fn check_memory(spec: &MapSpec) -> Result<(), MapError> {
     let limit = if spec.kind == MapKind::Array { u64::from(u32::MAX) } else { MAX_BYTES };
     // The memory is asked for once to see whether it is there: kbpf-basic cannot be told that it is not.
     let fits = bytes <= limit && usize::try_from(bytes).is_ok_and(|bytes| Arena::new(bytes).is_ok());
-    if fits { Ok(()) } else { Err(MapError::Memory { map: spec.name.clone(), bytes, limit }) }
+    if fits { Ok(()) } else { Err(MapError::KbpfMemory { map: spec.name.clone(), kind: spec.kind, bytes, limit }) }
 }
 
 struct State {

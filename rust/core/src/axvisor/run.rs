@@ -158,9 +158,16 @@ impl<'a> Active<'a> {
         }
     }
 
-    /// Ring-buffer records that the run still has reserved.
-    pub(super) fn outstanding(&self) -> Vec<u64> {
-        self.run.borrow().as_ref().map_or_else(Vec::new, |run| run.memory.outstanding().to_vec())
+    /// Ring-buffer records that the run still has reserved, and the fault that this is at its end.
+    pub(super) fn unreleased(&self) -> Option<(Vec<u64>, Box<Fault>)> {
+        let run = self.run.borrow();
+        let run = run.as_ref().filter(|run| !run.memory.outstanding().is_empty())?;
+        Some((run.memory.outstanding().to_vec(), run.unreleased()))
+    }
+
+    /// Slot of the first call of a helper.
+    pub(super) fn call_of(&self, id: u32) -> usize {
+        self.sites.iter().find(|site| site.id == id).map_or(0, |site| site.insn)
     }
 
     fn call(&self, number: usize, args: [u64; 5]) -> Result<u64, Box<Fault>> {
@@ -248,6 +255,8 @@ impl<'a> Active<'a> {
     }
 }
 
+/// `bpf_ringbuf_reserve`.
+pub(super) const RESERVE: u32 = 131;
 /// `bpf_ringbuf_submit`, which gives its record up.
 const SUBMIT: u32 = 132;
 /// `bpf_ringbuf_discard`, which does too.

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::copies::{Copies, Reachable};
-use super::flow::{Flow, Reach};
+use super::flow::{CALL, Flow, LDDW, Reach};
 use super::helpers::{HELPERS, NAME};
-use super::run::{Active, Does, SITES, Site, Stop, bare_of};
+use super::run::{Active, Does, RESERVE, SITES, Site, Stop, bare_of};
 use crate::engine::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack};
 use crate::errno::Errno;
 use crate::fault::Fault;
@@ -45,7 +45,6 @@ const PROLOGUE: [Insn; 3] = [
     Insn { code: CALL, dst: 0, src: 0, off: 0, imm: 0 },
     Insn { code: 0xb7, dst: 5, src: 0, off: 0, imm: 0 },
 ];
-const CALL: u8 = 0x85;
 
 /// Whose helpers a program gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +135,13 @@ impl Rbpf {
         };
         loader.resolve()?;
         let largest = maps.0.iter().map(|map| u64::from(map.spec().value_size).next_multiple_of(8)).max().unwrap_or(0);
+        let flow = Flow::new(&program.insns, PROLOGUE.len());
         let reach = match self.budget {
-            None => Reach { instructions: 0, copies: LOOP_COPIES.max(2 * largest) },
-            Some(_) => Flow::new(&program.insns, PROLOGUE.len()).reach(|at| loader.copies_at(at, largest))?,
+            None => {
+                flow.check_jumps()?;
+                Reach { instructions: 0, copies: LOOP_COPIES.max(2 * largest) }
+            }
+            Some(_) => flow.reach(|at| loader.copies_at(at, largest))?,
         };
         if let Some(budget) = self.budget
             && reach.instructions > budget
@@ -171,7 +174,8 @@ fn accepted(program: &Program) -> Result<(), EngineError> {
         Ok(Err(text)) => text,
         Err(payload) => panic_text(&*payload),
     };
-    let insn = behind(&text, "insn #").unwrap_or(0) as usize;
+    // Only that the last instruction is no jump is said without a place.
+    let insn = behind(&text, "insn #").map_or(program.insns.len() - 1, |insn| insn as usize);
     let text = text.trim_start_matches("[Verifier] Error: ");
     let text = text.split(" (insn #").next().unwrap_or(text);
     Err(refused(insn, format!("{RBPF} refuses it: {text}")))
@@ -215,7 +219,7 @@ impl Loader<'_> {
         let mut at = 0;
         while at < program.insns.len() {
             let insn = program.insns[at];
-            let wide = insn.code == 0x18;
+            let wide = insn.code == LDDW;
             if wide && insn.src != 0 {
                 self.address(at)?;
             } else if insn.code == CALL && insn.src == 0 {
@@ -427,8 +431,11 @@ impl Loaded {
             result = result.and(Err(self.fault(0, *fault)));
         }
         // A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
-        for record in active.outstanding() {
-            let _given_up = self.maps.0.iter().any(|map| map.commit(record, 0, true).is_ok());
+        if let Some((records, fault)) = active.unreleased() {
+            result = result.and_then(|_| Err(self.fault(active.call_of(RESERVE), *fault)));
+            for record in records {
+                let _given_up = self.maps.0.iter().any(|map| map.commit(record, 0, true).is_ok());
+            }
         }
         if input.context.writable {
             let from = (start as u64 + hidden) as *const u8;

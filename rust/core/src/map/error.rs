@@ -27,7 +27,7 @@ pub enum MapError {
     },
     /// kbpf-basic refuses the sizes or flags.
     #[error(
-        "map {map}: kbpf-basic refuses {} maps of {} bytes a key, {} a value, {} entries and flags {}: {errno}",
+        "map {map}: kbpf-basic refuses {} maps of {} bytes a key, {} a value, {} entries and flags {}",
         spec.kind.name(), spec.key_size, spec.value_size, spec.max_entries, flag_text(spec.flags)
     )]
     NotByKbpf {
@@ -37,6 +37,21 @@ pub enum MapError {
         spec: Box<MapSpec>,
         /// Its answer.
         errno: Errno,
+    },
+    /// More bytes than kbpf-basic can have, or than there are; it would panic or end the process.
+    #[error(
+        "map {map}: {} maps of kbpf-basic, AxVisor's, take at most {limit} bytes, and what there is; this is {bytes}",
+        kind.name()
+    )]
+    KbpfMemory {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// Bytes needed.
+        bytes: u64,
+        /// The most that it can have.
+        limit: u64,
     },
     /// A creation flag that the kind does not know.
     #[error(
@@ -151,7 +166,7 @@ impl MapError {
             MapError::NotByKbpf { errno, .. } => *errno,
             MapError::Preallocated { .. } => Errno::ENOTSUPP,
             MapError::TooBig { .. } => Errno::E2BIG,
-            MapError::Memory { .. } => Errno::ENOMEM,
+            MapError::Memory { .. } | MapError::KbpfMemory { .. } => Errno::ENOMEM,
             MapError::Flags { .. }
             | MapError::FlagPair { .. }
             | MapError::Extra { .. }
