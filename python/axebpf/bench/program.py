@@ -24,7 +24,7 @@ class ProgramStats(NamedTuple):
     faults: int
     """Runs that a fault stopped."""
     instructions: int
-    """Instructions executed."""
+    """Instructions executed, those on the engine rbpf excepted, which counts none."""
 
 
 class ProgramRun(NamedTuple):
@@ -33,7 +33,7 @@ class ProgramRun(NamedTuple):
     r0: int
     """The return value, as an unsigned 64-bit number."""
     instructions: int
-    """Instructions executed."""
+    """Instructions executed; 0 on the engine rbpf, which counts none."""
     printed: tuple[str, ...]
     """Lines of `bpf_printk`."""
     ctx: bytes
@@ -167,7 +167,8 @@ class Program:
     def steps(self, ctx: bytes = b"", *, limit: int = 100_000, cpu: int | None = None) -> list[Step]:
         """Runs it once as `run` does, and gives each instruction with the registers before it, up to `limit`.
 
-        A run that a fault stops gives the steps up to there; the last one is the faulting instruction.
+        A run that a fault stops gives the steps up to there; the last one is the faulting instruction. Raises
+        AxebpfError on the engine rbpf, which shows no instructions.
         """
         (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu, (0, 0, 0))
         if fault is not None and not isinstance(fault, ProgramFault):
@@ -176,7 +177,10 @@ class Program:
         return [Step(insn, depth, registers, _source(lines, insn)) for insn, depth, registers in steps]
 
     def profile(self) -> list[tuple[int, int, str]]:
-        """Each instruction's slot, how often it was executed so far, and its source line."""
+        """Each instruction's slot, how often it was executed so far, and its source line.
+
+        Raises AxebpfError on the engine rbpf, which counts none.
+        """
         lines = self._native.lines
         return [(insn, count, _source(lines, insn)) for insn, count in self._native.profile()]
 

@@ -482,7 +482,7 @@ fn each_look_up_on_axvisor_is_a_copy_of_its_own() {
 }
 
 #[test]
-fn rbpf_is_not_stepped_through() {
+fn rbpf_is_not_stepped_through_and_has_no_profile() {
     struct Ignore;
     impl axebpf_core::engine::Observer for Ignore {
         fn before(&mut self, _insn: usize, _registers: &[u64; 11], _depth: usize) -> Result<(), Box<Fault>> {
@@ -491,6 +491,11 @@ fn rbpf_is_not_stepped_through() {
     }
     let bench = bench(RBPF);
     let program = load(&bench, &[], "r0 = 0\nexit");
-    let ran = bench.run_program(program, &mut [], ByHand::default(), Some(&mut Ignore)).unwrap();
-    assert!(ran.result.unwrap_err().to_string().contains("cannot be stepped through"));
+    let told = bench.run_program(program, &mut [], ByHand::default(), Some(&mut Ignore)).unwrap_err();
+    assert!(matches!(told, BenchError::NotObservable { .. }), "{told}");
+    let told = bench.program(program).unwrap().profile().unwrap_err();
+    assert!(
+        told.to_string().starts_with("test runs on the engine rbpf, which shows and counts no instructions"),
+        "{told}"
+    );
 }

@@ -100,6 +100,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::ContextTooShort { .. }
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
+        BenchError::NotObservable { .. } => exception(py, "AxebpfError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
         BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
         BenchError::Foreign(error) => carried(py, error),

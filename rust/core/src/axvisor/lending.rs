@@ -48,6 +48,10 @@ impl Runnable for Lending {
         self.lend(|| unsafe { self.runnable.observe(stack, input, observer) })
     }
 
+    fn is_observable(&self) -> bool {
+        self.runnable.is_observable()
+    }
+
     fn counts(&self) -> Vec<(usize, u64)> {
         self.runnable.counts()
     }

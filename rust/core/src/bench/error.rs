@@ -106,6 +106,12 @@ pub enum BenchError {
         /// Number asked for.
         index: usize,
     },
+    /// The engine does not show or count instructions.
+    #[error("{program} runs on the engine rbpf, which shows and counts no instructions; the engine interpreter does")]
+    NotObservable {
+        /// Program.
+        program: String,
+    },
     /// A program is still attached.
     #[error("{program} is still attached to {} tracepoint(s); detach it, or unload it with force=True", links)]
     Attached {

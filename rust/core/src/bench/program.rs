@@ -106,7 +106,19 @@ impl BenchProgram {
         self.program.program_type
     }
 
-    /// What it has done so far.
+    /// Slot of each instruction and how often it was executed so far; nothing once the program is unloaded.
+    ///
+    /// # Errors
+    /// [`BenchError::NotObservable`] where it runs on rbpf.
+    pub fn profile(&self) -> Result<Vec<(usize, u64)>, BenchError> {
+        match self.runnable() {
+            None => Ok(Vec::new()),
+            Some(runnable) if runnable.is_observable() => Ok(runnable.counts()),
+            Some(_) => Err(BenchError::NotObservable { program: self.name().to_owned() }),
+        }
+    }
+
+    /// What it has done so far; a run on rbpf counts no instructions.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
@@ -185,8 +197,8 @@ impl Bench {
     /// observer, that sees each instruction.
     ///
     /// # Errors
-    /// [`BenchError::NoProgram`] where it is gone, [`BenchError::Clock`] for a CPU that there is not. A fault is in the
-    /// result.
+    /// [`BenchError::NoProgram`] where it is gone, [`BenchError::Clock`] for a CPU that there is not,
+    /// [`BenchError::NotObservable`] for an observer of rbpf. A fault is in the result.
     pub fn run_program(
         &self,
         index: usize,
@@ -196,6 +208,9 @@ impl Bench {
     ) -> Result<HandRun, BenchError> {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
+        if observer.is_some() && !runnable.is_observable() {
+            return Err(BenchError::NotObservable { program: program.name().to_owned() });
+        }
         let stamp = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
         let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(how.vm), cookie: 0 };
         let program_type = program.runs_as;

@@ -51,7 +51,7 @@ impl Options {
             let what = match (self.target, self.engine) {
                 (Target::Axvisor, _) => "the target axvisor",
                 (_, EngineKind::Rbpf) => "the engine rbpf",
-                _ => "maps of kbpf-basic",
+                _ => "the map library kbpf-basic",
             };
             return Err(BenchError::NotBuilt { what });
         }

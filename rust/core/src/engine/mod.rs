@@ -183,6 +183,11 @@ pub trait Runnable: Send + Sync {
     /// As for [`Runnable::run`].
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome;
 
+    /// Whether it shows and counts instructions; where not, [`Runnable::observe`] shows none, and there are no counts.
+    fn is_observable(&self) -> bool {
+        true
+    }
+
     /// Slot of each instruction and how often it was executed so far, ascending. A `lddw` is one instruction; one that
     /// was stopped by a fault counts.
     fn counts(&self) -> Vec<(usize, u64)>;
