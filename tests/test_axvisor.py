@@ -67,6 +67,19 @@ def test_every_program_gets_trace_context_on_axvisor() -> None:
             assert seen[0] == expected, target
 
 
+def test_trace_and_format_are_in_the_form_of_the_target() -> None:
+    for target, line, field in (
+        ("linux", "vm_destroy: vm_id=1", "unsigned int"),
+        ("axvisor", "vm_destroy(vm_id=1)", "u32"),
+    ):
+        with Bench(target=target) as bench:
+            destroy = bench.tracepoints["vmm:vm_destroy"]
+            destroy.enabled = True
+            destroy.fire(vm_id=1)
+            assert line in bench.trace.text()
+            assert f"{field} vm_id" in destroy.format()
+
+
 def test_axvisor_takes_no_other_engine_or_maps() -> None:
     for other in ({"engine": "interpreter"}, {"maps": "own"}):
         with pytest.raises(LoadError, match="target axvisor is the engine rbpf over the maps kbpf, not"):
@@ -89,7 +102,9 @@ def test_what_axvisor_refuses_names_it_and_leaves_the_bench_usable() -> None:
             bench.load_bytes(assemble("a:\nr0 = 0\ngoto a\nexit"))
         with pytest.raises(LoadError, match=r"helper 7 \(bpf_get_prandom_u32\): AxVisor does not have it"):
             bench.load_bytes(assemble("call bpf_get_prandom_u32\nexit"))
-        with pytest.raises(LoadError, match=r"instruction 0: rbpf 0\.4\.1, AxVisor's VM, refuses it: unknown eBPF opcode"):
+        with pytest.raises(
+            LoadError, match=r"instruction 0: rbpf 0\.4\.1, AxVisor's VM, refuses it: unknown eBPF opcode"
+        ):
             bench.load_bytes(assemble("r0 = bswap16 r0\nexit"))
         for size, expected in ((0, errno.EINVAL), (2**32 - 1, errno.ENOMEM)):
             with pytest.raises(MapError, match="kbpf-basic") as caught:
@@ -122,7 +137,10 @@ def test_a_global_variable_cannot_be_set_on_axvisor(tmp_path: Path) -> None:
     if not with_globals.exists():
         pytest.skip("no example with a global variable")
     name = next(iter(Bench().load(with_globals).globals))
-    with Bench(target="axvisor") as bench, pytest.raises(LoadError, match=f"the variable {name}: AxVisor's loader drops"):
+    with (
+        Bench(target="axvisor") as bench,
+        pytest.raises(LoadError, match=f"the variable {name}: AxVisor's loader drops"),
+    ):
         bench.load(with_globals, rodata={name: 1})
 
 
@@ -140,7 +158,9 @@ def test_rbpf_counts_nothing_and_takes_no_steps() -> None:
     program = Bench(engine="rbpf").load_bytes(assemble("r0 = 1\nexit"))
     assert program.run(bytes(64)).instructions == 0
     for ask in (program.profile, program.steps):
-        with pytest.raises(AxebpfError, match="program runs on the engine rbpf, which shows and counts no instructions"):
+        with pytest.raises(
+            AxebpfError, match="program runs on the engine rbpf, which shows and counts no instructions"
+        ):
             ask()
 
 
@@ -153,7 +173,9 @@ def test_a_python_helper_writes_into_a_looked_up_value_on_rbpf() -> None:
                 to[:] = b"abcdefgh"
                 return 0
 
-            text = COUNT.replace("r1 = *(u64 *)(r0 +0)\n    r1 += 1\n    *(u64 *)(r0 +0) = r1", "r1 = r0\nr2 = 8\ncall f#65536")
+            text = COUNT.replace(
+                "r1 = *(u64 *)(r0 +0)\n    r1 += 1\n    *(u64 *)(r0 +0) = r1", "r1 = r0\nr2 = 8\ncall f#65536"
+            )
             counter = bench.create_map("array", 4, 8, 1)
             bench.load_bytes(assemble(text), maps={3: counter}).run(bytes(64))
             assert counter.lookup(bytes(4)) == b"abcdefgh", side

@@ -96,7 +96,7 @@ class Bench:
         maps: str = "auto",
         endless: bool = False,
     ) -> Bench:
-        """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError for what this build does not have."""
+        """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError."""
 
     def close(self) -> None:
         """From now on everything but this and `closed` raises BenchClosed."""

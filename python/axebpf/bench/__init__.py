@@ -101,8 +101,8 @@ class Bench:
     crate kbpf-basic's maps, with AxVisor's helpers (every failure is -1, a looked-up value is a copy) and its
     `TraceContext` as the context of every program. `engine`: `"auto"`, `"interpreter"` or `"rbpf"`; `maps`: `"auto"` or
     `"kbpf"`: the VM and the maps of AxVisor can each be chosen on target linux, with Linux's helpers. rbpf counts no
-    instructions, and a program that it may never finish is refused; `endless=True` takes it, for a process that somebody
-    else can end. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
+    instructions, and a program that it may never finish is refused; `endless=True` takes it, for a process that
+    somebody else can end. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
     told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random numbers and of the
     pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`: room of the trace.
     `budget`: instructions that one run may execute.
@@ -131,8 +131,8 @@ class Bench:
             raise LoadError(f"no engine {engine!r}; engines are {', '.join(ENGINES)}{did_you_mean(engine, ENGINES)}")
         if target == "axvisor" and (engine, maps) not in ((e, m) for e in ("auto", "rbpf") for m in ("auto", "kbpf")):
             raise LoadError(
-                f"target axvisor is the engine rbpf over the maps kbpf, not {engine} over {maps}; each can be chosen on "
-                "target linux"
+                f"target axvisor is the engine rbpf over the maps kbpf, not {engine} over {maps}; each can be chosen "
+                "on target linux"
             )
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
@@ -170,7 +170,7 @@ class Bench:
         """All maps by name."""
         self.clock = Clock(self._native)
         """The clock."""
-        self.trace = Trace(self._native, self._layouts)
+        self.trace = Trace(self._native, self._layouts, target)
         """The trace."""
         for declared in BUILTIN:
             self.define(declared)
@@ -403,6 +403,6 @@ class Bench:
         if self.closed:
             return "<Bench, closed>"
         return (
-            f"<Bench: target {self.target}, engine {self.engine}, {self.cpus} CPUs, {len(self.tracepoints)} tracepoints, "
-            f"{len(self._programs)} programs, {len(self.maps)} maps>"
+            f"<Bench: target {self.target}, engine {self.engine}, {self.cpus} CPUs, "
+            f"{len(self.tracepoints)} tracepoints, {len(self._programs)} programs, {len(self.maps)} maps>"
         )
