@@ -60,7 +60,9 @@ fn what_would_panic_or_end_the_process_is_refused() {
         (MapKind::Array, 4, 0, u32::MAX, Some(Errno::EINVAL)),
         (MapKind::Hash, 4, 8, 0, Some(Errno::EINVAL)),
         (MapKind::Hash, 0, 8, 4, Some(Errno::EINVAL)),
-        (MapKind::Hash, u32::MAX, u32::MAX, u32::MAX, None),
+        (MapKind::Hash, 64 << 20, 64 << 20, u32::MAX, None),
+        (MapKind::Hash, (64 << 20) + 1, 8, 1, Some(Errno::ENOMEM)),
+        (MapKind::Hash, 8, u32::MAX, 1, Some(Errno::ENOMEM)),
         (MapKind::LruHash, 4, 8, 0, Some(Errno::EINVAL)),
         (MapKind::LruHash, 4, 8, u32::MAX, Some(Errno::ENOMEM)),
         (MapKind::LruHash, 4, 8, 1 << 20, None),
@@ -100,7 +102,8 @@ fn errors_name_the_map_and_whose_it_is() {
     );
     assert_eq!(
         told(spec(MapKind::Array, 4, 65536, 65536)),
-        "map M: array maps of kbpf-basic, AxVisor's, take at most 4294967295 bytes, and what there is; this is 4294967296"
+        "map M: the size of array maps of kbpf-basic, AxVisor's, is at most 4294967295 bytes, and what there is; found \
+         4294967296"
     );
     assert!(matches!(create_map(spec(MapKind::Hash, 4, 8, 0)).err(), Some(MapError::NotByKbpf { .. })));
 }

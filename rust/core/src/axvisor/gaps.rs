@@ -468,7 +468,7 @@ pub const GAPS: &[Gap] = &[
         map: Some((MapKind::Array, 4, 1 << 16, 1 << 16)),
         asm: concat!(lookup!(65535), "if r0 == 0 goto +1\nr0 = 1\nexit"),
         on_linux: "0x1",
-        on_axvisor: "take at most 4294967295 bytes",
+        on_axvisor: "is at most 4294967295 bytes",
         ..MAPS
     },
     Gap {

@@ -5,7 +5,8 @@
 //! - Looked-up values are copies ([`super::cells`]): kbpf-basic frees values that a program still points to.
 //! - Sizes at which kbpf-basic would panic, or ask the allocator for memory that there is not (which ends the
 //!   process), are refused with `ENOMEM`: an array of more than 4 GiB, whose size it works out in 32 bits; an LRU hash
-//!   or a queue whose table, made at once, is larger than [`MAX_BYTES`] or than what the allocator has.
+//!   or a queue whose table, made at once, is larger than [`MAX_BYTES`] or than what the allocator has; and keys and
+//!   values of more than 64 MiB.
 //! - A panic inside kbpf-basic is the errno `ENOTRECOVERABLE`.
 //! - An address that is no reserved record is not handed to its ring buffer, which would take it for one.
 //! - It leaves the walk over a map to a C callback of its own; here a walk is over a list of the keys made before.
@@ -29,7 +30,10 @@ use crate::memory::{Arena, Bytes, BytesMut, Region, Window};
 /// The kinds that AxVisor's loader takes.
 pub const KINDS: [MapKind; 5] = [MapKind::Array, MapKind::Hash, MapKind::LruHash, MapKind::Queue, MapKind::RingBuf];
 
-/// Creates a map of kbpf-basic.
+/// The largest key and value, in bytes: several copies of them are made on their way.
+const MOST: u32 = 64 << 20;
+
+/// Creates a map of kbpf-basic. Who runs programs over it tells it when ([`super::Lending`]).
 ///
 /// # Errors
 /// [`MapError::NotOnAxvisor`] for other kinds than [`KINDS`], [`MapError::NotByKbpf`] with kbpf-basic's errno,
@@ -73,12 +77,19 @@ fn at_once(spec: &MapSpec) -> u64 {
 }
 
 fn check_memory(spec: &MapSpec) -> Result<(), MapError> {
+    let too_large =
+        |what, bytes, limit| MapError::KbpfMemory { map: spec.name.clone(), kind: spec.kind, what, bytes, limit };
+    for (what, bytes) in [("the key", spec.key_size), ("the value", spec.value_size)] {
+        if bytes > MOST {
+            return Err(too_large(what, bytes.into(), MOST.into()));
+        }
+    }
     let bytes = at_once(spec);
     // kbpf-basic works out the size of an array in 32 bits.
     let limit = if spec.kind == MapKind::Array { u64::from(u32::MAX) } else { MAX_BYTES };
     // The memory is asked for once to see whether it is there: kbpf-basic cannot be told that it is not.
     let fits = bytes <= limit && usize::try_from(bytes).is_ok_and(|bytes| Arena::new(bytes).is_ok());
-    if fits { Ok(()) } else { Err(MapError::KbpfMemory { map: spec.name.clone(), kind: spec.kind, bytes, limit }) }
+    if fits { Ok(()) } else { Err(too_large("the size", bytes, limit)) }
 }
 
 struct State {
@@ -129,12 +140,11 @@ impl State {
     fn settle(&mut self, spec: &MapSpec) {
         for (key, value) in self.cells.changed() {
             // A queue's oldest entry, or a value that is gone, keeps its memory and nothing else.
-            let stored = match spec.kind {
+            let _gone = match spec.kind {
                 MapKind::LruHash => self.store_in_lru(&key, &value, spec.key_size as usize),
                 MapKind::Array | MapKind::Hash => guarded(|| self.map.map_mut().update_elem(&key, &value, BPF_EXIST)),
                 _ => Ok(()),
             };
-            debug_assert!(stored.is_ok() || stored == Err(Errno::ENOENT), "{stored:?}");
         }
     }
 

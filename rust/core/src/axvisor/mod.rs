@@ -6,7 +6,8 @@
 //! - [`GAPS`]: what of all this differs from Linux.
 //!
 //! Both crates are used as they are, safely: no program, key or order of calls can corrupt, hang or end the process.
-//! How is said in each file, and so is every place where that makes something different from AxVisor.
+//! How is said in each file, and so is every place where that makes something different from AxVisor. It rests on
+//! unwinding: a build with `panic = "abort"` ends with the first fault of a helper.
 
 mod cells;
 mod copies;

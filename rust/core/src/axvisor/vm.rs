@@ -154,6 +154,10 @@ impl Rbpf {
         }
         let Loader { sites, globals, patches, lost_globals, insns, .. } = loader;
         let whole: u64 = globals.iter().map(|global| (global.len as u64).next_multiple_of(8)).sum();
+        if whole > MOST_COPIES {
+            let what = format!("{whole} bytes of global variables; a run on {RBPF} has room for {MOST_COPIES}");
+            return Err(refused(0, what));
+        }
         let room = reach.copies.min(MOST_COPIES) + whole + NAME as u64;
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         let helpers = self.helpers;

@@ -40,7 +40,7 @@ pub enum MapError {
     },
     /// More bytes than kbpf-basic can have, or than there are; it would panic or end the process.
     #[error(
-        "map {map}: {} maps of kbpf-basic, AxVisor's, take at most {limit} bytes, and what there is; this is {bytes}",
+        "map {map}: {what} of {} maps of kbpf-basic, AxVisor's, is at most {limit} bytes, and what there is; found {bytes}",
         kind.name()
     )]
     KbpfMemory {
@@ -48,6 +48,8 @@ pub enum MapError {
         map: String,
         /// Its kind.
         kind: MapKind,
+        /// What is too large.
+        what: &'static str,
         /// Bytes needed.
         bytes: u64,
         /// The most that it can have.

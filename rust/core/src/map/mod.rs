@@ -60,7 +60,8 @@ pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
 ///
 /// The first group of methods is what the helpers do, on behalf of a program on `cpu`; the `*_user` group is what
 /// bpf(2) does. A pointer that [`Map::lookup`] or [`Map::reserve`] returned stays valid memory until the map is
-/// dropped, whatever is updated or deleted meanwhile.
+/// dropped, whatever is updated or deleted meanwhile; of a map that lends copies, until the runs have ended that were
+/// going on ([`Map::begin_run`]).
 ///
 /// Key and value lengths are the caller's to get right in the first group (helpers take them from [`Map::spec`]);
 /// the `*_user` group checks them and answers `EINVAL`.
