@@ -2,7 +2,7 @@
 //!
 //! rbpf calls `fn(u64, u64, u64, u64, u64) -> u64` and nothing else. So the run is found through the thread, and which
 //! call it is through the function: each call in a program has its own of [`SITES`] functions. What a helper cannot
-//! return, a fault, leaves as an unwinding that [`run`](super::vm) catches around rbpf; no panic hook hears of it.
+//! return, a fault, leaves as an unwinding that [`super::vm`] catches around rbpf; no panic hook hears of it.
 
 use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
