@@ -135,9 +135,9 @@ def test_map_errors_are_those_of_kbpf_basic() -> None:
 def test_a_global_variable_cannot_be_set_on_axvisor() -> None:
     with_globals = EXAMPLES / "slow_exits.bpf.o"
     name = next(iter(Bench().load(with_globals).globals))
-    with Bench(target="axvisor") as bench:
-        with pytest.raises(LoadError, match=f"the variable {name}: AxVisor's loader drops what global variables hold"):
-            bench.load(with_globals, rodata={name: 1})
+    told = f"the variable {name}: AxVisor's loader drops what global variables hold"
+    with Bench(target="axvisor") as bench, pytest.raises(LoadError, match=told):
+        bench.load(with_globals, rodata={name: 1})
 
 
 def test_a_fault_names_the_place_and_not_the_address() -> None:
