@@ -44,7 +44,7 @@ def test_importing_axebpf_brings_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"engine": "jit"}, LoadError, "no engine 'jit'; engines are auto and interpreter"),
+        ({"engine": "jit"}, LoadError, "no engine 'jit'; engines are auto, interpreter, rbpf"),
         ({"cpus": 0}, ClockError, "cpus is 0; it takes 1 to 8192"),
         ({"cpus": 8193}, ClockError, "cpus is 8193; it takes 1 to 8192"),
         ({"cpus": -1}, ClockError, "cpus is -1"),

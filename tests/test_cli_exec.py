@@ -47,6 +47,29 @@ def stdin(monkeypatch: pytest.MonkeyPatch) -> Any:
     return lambda text: monkeypatch.setattr(sys, "stdin", io.StringIO(text))
 
 
+def test_rbpf_runs_in_a_process_that_a_time_limit_ends(cli: Any, stdin: Any) -> None:
+    def told(text: str, *arguments: str) -> Any:
+        stdin(assemble(text).hex())
+        return cli("exec", "--engine", "rbpf", *arguments)
+
+    assert told("r0 = *(u16 *)(r1 +1)\nexit", "01 02 03") == (0, "302\n", "")
+    # A loop that ends, one that does not.
+    assert told("r0 = 0\na:\nr0 += 1\nif r0 < 10 goto a\nexit") == (0, "a\n", "")
+    code, out, error = told("a:\nr0 = 0\ngoto a\nexit", "--limit", "0.5")
+    assert (code, out) == (1, "")
+    assert error == "axebpf exec: it ran longer than 0.5 s on the engine rbpf; an endless loop?\n"
+    for text, expected in (
+        ("r0 = *(u64 *)(r1 +0)\nexit", "axebpf exec: program: load of 8 bytes at ctx+0: no live memory there"),
+        ("r0 = bswap16 r0\nexit", "axebpf exec: program: instruction 0: rbpf 0.4.1, AxVisor's VM, refuses it: unknown"),
+    ):
+        code, out, error = told(text, "00")
+        assert (code, out) == (1, "")
+        assert error.startswith(expected)
+    with pytest.raises(ProgramFault, match="no live memory there"):
+        run(assemble("r0 = *(u64 *)(r1 +0)\nexit").hex(), engine="rbpf")
+    assert cli("exec", "--limit", "0")[0] == 2
+
+
 def test_r0_is_printed_in_lower_case_hexadecimal_without_a_prefix(cli: Any, stdin: Any) -> None:
     for value, text in ((0, "0\n"), (0xAB, "ab\n"), (-1, "ffffffffffffffff\n")):
         stdin(assemble(f"r0 = {value}\nexit").hex())

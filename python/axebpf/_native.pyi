@@ -99,8 +99,12 @@ class Bench:
         statistics: bool,
         trace_entries: int,
         budget: int,
+        target: str = "linux",
+        engine: str = "auto",
+        maps: str = "auto",
+        endless: bool = False,
     ) -> Bench:
-        """`clock` is `manual`, `real`, or ns an event. Raises ClockError."""
+        """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError."""
 
     def close(self, why: str | None = None) -> None:
         """From now on everything but this and `closed` raises BenchClosed, whose message ends with `why`."""

@@ -100,16 +100,20 @@ class Printed:
 class Trace:
     """The trace of a bench: the last events of enabled tracepoints, and what programs printed."""
 
-    def __init__(self, native: _native.Bench, layouts: dict[str, _native.TracepointSpec]) -> None:
+    def __init__(
+        self, native: _native.Bench, layouts: dict[str, _native.TracepointSpec], target: str = "linux"
+    ) -> None:
         self._native = native
         self._layouts = layouts
+        self._target = target
 
-    def text(self, *, header: bool = False, target: str = "linux") -> str:
+    def text(self, *, header: bool = False, target: str | None = None) -> str:
         """The trace as `cat trace_pipe` shows it; with the header, as `cat trace`.
 
-        `target="axvisor"` gives AxVisor's form, `name(text)` for Linux's `name: text`.
+        `target`: `"linux"`, or `"axvisor"` for AxVisor's form, `name(text)` for Linux's `name: text`; without it, the
+        bench's.
         """
-        return self._native.trace_text(target, header)
+        return self._native.trace_text(target or self._target, header)
 
     def records(self, last: int | None = None) -> list[Event | Printed]:
         """The same entries as objects, by time; with `last`, so many from the end."""

@@ -63,8 +63,11 @@ __all__ = [
 ]
 
 
-ENGINES = ("interpreter",)
-"""What runs programs. `"auto"` chooses among them; tests are parametrised over them."""
+ENGINES = ("interpreter", "rbpf")
+"""What can run programs. `"auto"` chooses among them."""
+
+EVERYDAY_ENGINES = ("interpreter",)
+"""Those that take every program: tests are parametrised over them."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -108,7 +111,12 @@ class Clock:
 class Bench:
     """One hypervisor under test, with AxVisor's 29 tracepoints; also a context manager that closes it.
 
-    `engine`: `"auto"` or `"interpreter"`. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
+    `target`: `"linux"`, or `"axvisor"`, which runs programs as the hypervisor does: on the crate rbpf's VM, over the
+    crate kbpf-basic's maps, with AxVisor's helpers (every failure is -1, a looked-up value is a copy) and its
+    `TraceContext` as the context of every program. `engine`: `"auto"`, `"interpreter"` or `"rbpf"`; `maps`: `"auto"` or
+    `"kbpf"`: the VM and the maps of AxVisor can each be chosen on target linux, with Linux's helpers. rbpf counts no
+    instructions, and a program that it may never finish is refused; `endless=True` takes it, for a process that
+    somebody else can end. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
     told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random numbers and of the
     pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`: room of the trace.
     `budget`: instructions that one run may execute.
@@ -122,16 +130,25 @@ class Bench:
     def __init__(
         self,
         *,
+        target: str = "linux",
         engine: str = "auto",
+        maps: str = "auto",
         cpus: int = 4,
         clock: str | int = "manual",
         seed: int = 0,
         statistics: bool = True,
         trace_entries: int = 65536,
         budget: int = 1 << 24,
+        endless: bool = False,
     ) -> None:
-        if engine not in ("auto", *ENGINES):
-            raise LoadError(f"no engine {engine!r}; engines are auto and {', '.join(ENGINES)}")
+        engines = ("auto", *ENGINES)
+        if engine not in engines:
+            raise LoadError(f"no engine {engine!r}; engines are {', '.join(engines)}{did_you_mean(engine, engines)}")
+        if target == "axvisor" and (engine, maps) not in ((e, m) for e in ("auto", "rbpf") for m in ("auto", "kbpf")):
+            raise LoadError(
+                f"target axvisor is the engine rbpf over the maps kbpf, not {engine} over {maps}; each can be chosen "
+                "on target linux"
+            )
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
         within(ClockError, "cpus", cpus, 1, MAX_CPUS)
@@ -139,8 +156,21 @@ class Bench:
         within(LoadError, "trace_entries", trace_entries, 0, (1 << 32) - 1)
         within(LoadError, "budget", budget, 1, (1 << 62) - 1)
         self._native = _native.Bench(
-            cpus=cpus, clock=clock, seed=seed, statistics=statistics, trace_entries=trace_entries, budget=budget
+            cpus=cpus,
+            clock=clock,
+            seed=seed,
+            statistics=statistics,
+            trace_entries=trace_entries,
+            budget=budget,
+            target=target,
+            engine=engine,
+            maps=maps,
+            endless=endless,
         )
+        self.target = target
+        """What programs are run for: `linux` or `axvisor`."""
+        self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
+        """What runs them: `interpreter` or `rbpf`."""
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
@@ -156,7 +186,7 @@ class Bench:
         """All maps by name."""
         self.clock = Clock(self._native, clock)
         """The clock."""
-        self.trace = Trace(self._native, self._layouts)
+        self.trace = Trace(self._native, self._layouts, target)
         """The trace."""
         for declared in BUILTIN:
             self.define(declared)
@@ -501,8 +531,8 @@ class Bench:
         if self.closed:
             return "<Bench, closed>"
         return (
-            f"<Bench: engine interpreter, {self.cpus} CPUs, {len(self.tracepoints)} tracepoints, "
-            f"{len(self._programs)} programs, {len(self.maps)} maps>"
+            f"<Bench: target {self.target}, engine {self.engine}, {self.cpus} CPUs, "
+            f"{len(self.tracepoints)} tracepoints, {len(self._programs)} programs, {len(self.maps)} maps>"
         )
 
 

@@ -122,9 +122,9 @@ class TracepointHandle:
     def filter(self, text: str | None) -> None:
         self._native.set_filter(text)
 
-    def format(self, target: str = "linux") -> str:
-        """The text of its `format` file, in Linux's or AxVisor's form."""
-        return self._spec.format(target)
+    def format(self, target: str | None = None) -> str:
+        """The text of its `format` file, in Linux's or AxVisor's form; without a target, in that of the bench's."""
+        return self._spec.format(target or self._bench.target)
 
     def fire_many(self, table: Any = None, /, *, time_ns: Any = None, cpu: Any = None, **columns: Any) -> int:
         """Fires one event for each row of the columns: arrays or sequences of integers, or a single one for all rows.

@@ -27,7 +27,7 @@ class ProgramStats(NamedTuple):
     faults: int
     """Runs that a fault stopped."""
     instructions: int
-    """Instructions executed."""
+    """Instructions executed, those on the engine rbpf excepted, which counts none."""
 
 
 class ProgramRun(NamedTuple):
@@ -36,7 +36,7 @@ class ProgramRun(NamedTuple):
     r0: int
     """The return value, as an unsigned 64-bit number."""
     instructions: int
-    """Instructions executed."""
+    """Instructions executed; 0 on the engine rbpf, which counts none."""
     printed: tuple[str, ...]
     """Lines of `bpf_printk`."""
     ctx: bytes
@@ -204,7 +204,8 @@ class Program:
     def steps(self, ctx: bytes = b"", *, limit: int = 100_000, cpu: int | None = None) -> list[Step]:
         """Runs it once as `run` does, and gives each instruction with the registers before it, up to `limit`.
 
-        A run that a fault stops gives the steps up to there; the last one is the faulting instruction.
+        A run that a fault stops gives the steps up to there; the last one is the faulting instruction. Raises
+        AxebpfError on the engine rbpf, which shows no instructions.
         """
         (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu)
         if fault is not None and not isinstance(fault, ProgramFault):
@@ -213,7 +214,10 @@ class Program:
         return [Step(insn, depth, registers, lines.text(insn)) for insn, depth, registers in steps]
 
     def profile(self) -> list[tuple[int, int, str]]:
-        """Each instruction's slot, how often it was executed so far, and its source line."""
+        """Each instruction's slot, how often it was executed so far, and its source line.
+
+        Raises AxebpfError on the engine rbpf, which counts none.
+        """
         lines = _Lines(self._native)
         return [(insn, count, lines.text(insn)) for insn, count in self._native.profile()]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from axebpf.bench import ENGINES, Bench, LoadedObject, Program, TracepointHandle
+from axebpf.bench import ENGINES, EVERYDAY_ENGINES, Bench, LoadedObject, Program, TracepointHandle
 from axebpf.bench.handle import Declared
 from axebpf.errors import AxebpfError, TracepointError, did_you_mean
 from axebpf.maps import Map
@@ -83,12 +83,13 @@ def chosen_engines(config: pytest.Config) -> list[str]:
         if name not in ENGINES:
             near = did_you_mean(name, ENGINES)
             raise pytest.UsageError(f"--axebpf-engine: no engine {name}; engines are {', '.join(ENGINES)}{near}")
-    return [name for name in ENGINES if name in chosen or not chosen]
+    return [name for name in ENGINES if name in chosen] or list(EVERYDAY_ENGINES)
 
 
 def engines_of(test: pytest.Item) -> list[str]:
     """The engines that a test is to run on: that of its marker, or all that were chosen."""
-    named = _options(test).get("engine")
+    options = _options(test)
+    named = options.get("engine", "rbpf" if options.get("target") == "axvisor" else None)
     return chosen_engines(test.config) if named is None else [named]
 
 

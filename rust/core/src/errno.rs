@@ -44,6 +44,7 @@ errnos! {
     ERANGE = 34, "out of range";
     EDEADLK = 35, "deadlock avoided";
     EOPNOTSUPP = 95, "operation not supported";
+    ENOTRECOVERABLE = 131, "the library behind this map panicked";
     ENOTSUPP = 524, "operation not supported by this kind of map";
 }
 

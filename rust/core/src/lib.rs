@@ -22,6 +22,8 @@ pub mod object;
 
 pub mod engine;
 
+#[cfg(feature = "axvisor")]
+pub mod axvisor;
 pub mod event;
 
 pub mod bench;

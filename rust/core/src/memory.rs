@@ -301,8 +301,8 @@ impl<'r> Memory<'r> {
     /// `stack` is live until [`Memory::set_frames`] says otherwise.
     ///
     /// # Safety
-    /// `stack` (of `FRAMES * FRAME` bytes), `context`, and what lies from `context_start` to it, must be valid memory
-    /// for the whole of `'r`, writable where they say so. While the run lasts, nobody may hold a Rust reference into what
+    /// `stack` (as many frames as [`Memory::set_frames`] and [`Memory::enter_frame`] make live), `context`, and what lies
+    /// from `context_start` to it, must be valid memory for the whole of `'r`, writable where they say so. While the run lasts, nobody may hold a Rust reference into what
     /// is writable, nor a mutable one into the rest.
     #[inline(always)] // so that it is made where it stays
     #[must_use]

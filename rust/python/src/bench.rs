@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use axebpf_core::bench::{self, BenchError, CustomHelpers, LoadOptions, Options};
+use axebpf_core::bench::{self, BenchError, CustomHelpers, EngineKind, LoadOptions, MapLibrary, Options, Target};
 use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::{Fault, Foreign};
@@ -145,10 +145,24 @@ enum ClockArgument {
     Name(String),
 }
 
+/// What one of the words stands for that an argument may be.
+fn choice<T: Copy>(py: Python<'_>, argument: &str, given: &str, choices: &[(&str, T)]) -> PyResult<T> {
+    let found = choices.iter().find(|(name, _)| *name == given).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let message = format!("{argument} is {given:?}; it may be {}", names.join(", "));
+        exception(py, "LoadError", (message,), &[])
+    })
+}
+
 #[pymethods]
 impl Bench {
     #[new]
-    #[pyo3(signature = (*, cpus, clock, seed, statistics, trace_entries, budget))]
+    #[pyo3(signature = (
+        *, cpus, clock, seed, statistics, trace_entries, budget,
+        target="linux", engine="auto", maps="auto", endless=false
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of one Python call")]
     fn new(
         py: Python<'_>,
         cpus: u32,
@@ -157,7 +171,16 @@ impl Bench {
         statistics: bool,
         trace_entries: usize,
         budget: u64,
+        target: &str,
+        engine: &str,
+        maps: &str,
+        endless: bool,
     ) -> PyResult<Bench> {
+        let target = choice(py, "target", target, &[("linux", Target::Linux), ("axvisor", Target::Axvisor)])?;
+        let engines =
+            [("auto", EngineKind::Interpreter), ("interpreter", EngineKind::Interpreter), ("rbpf", EngineKind::Rbpf)];
+        let engine = choice(py, "engine", engine, &engines)?;
+        let maps = choice(py, "maps", maps, &[("auto", MapLibrary::Own), ("kbpf", MapLibrary::Kbpf)])?;
         let clock = match clock {
             ClockArgument::Step(ns) => ClockMode::Step(ns),
             ClockArgument::Name(name) if name == "manual" => ClockMode::Manual,
@@ -167,8 +190,8 @@ impl Bench {
                 return Err(exception(py, "ClockError", (message,), &[]));
             }
         };
-        let bench =
-            bench::Bench::new(Options { cpus, clock, seed, statistics, trace_entries, budget }).map_err(Error::from)?;
+        let options = Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, endless };
+        let bench = bench::Bench::new(options).map_err(Error::from)?;
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
         Ok(Bench {

@@ -98,7 +98,8 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
             exception(py, "LoadError", (message,), &[])
         }
-        BenchError::NoSuch { object, .. } => {
+        BenchError::NotBuilt { .. } => exception(py, "LoadError", (message,), &[]),
+        BenchError::NoSuch { object, .. } | BenchError::GlobalLost { object, .. } => {
             // The exception puts the file in front of its message by itself.
             let rest = message.strip_prefix(object.as_str()).map_or(&*message, str::trim_start);
             exception(py, "LoadError", (rest,), &[("file", text(py, object))])
@@ -110,6 +111,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::ContextTooShort { .. }
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
+        BenchError::NotObservable { .. } => exception(py, "AxebpfError", (message,), &[]),
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
         BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
         BenchError::Foreign(error) => carried(py, error),

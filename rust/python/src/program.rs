@@ -128,7 +128,7 @@ impl Program {
     /// Slot and number of executions of each instruction.
     fn profile(&self, py: Python<'_>) -> PyResult<Vec<(usize, u64)>> {
         let bench = self.shared.enter(py)?;
-        Ok(self.found(&bench)?.runnable().map(|runnable| runnable.counts()).unwrap_or_default())
+        Ok(self.found(&bench)?.profile().map_err(Error::from)?)
     }
 
     fn reset_profile(&self, py: Python<'_>) -> PyResult<()> {

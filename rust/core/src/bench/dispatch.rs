@@ -175,7 +175,7 @@ impl Bench {
         let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie };
         let cpu = &self.cpus[stamp.cpu as usize];
         let budget = self.options.budget;
-        let outcome = match program.program_type() {
+        let outcome = match program.runs_as {
             Some(ProgramType::RawTracepoint) => {
                 let Some(_guard) = program.begin_alone(stamp.cpu) else { return Ok(()) };
                 run_raw(&*runnable, stack, &host, event, budget)
@@ -317,7 +317,7 @@ impl Bench {
             .get(program)
             .filter(|p| p.runnable().is_some())
             .ok_or(BenchError::NoProgram { index: program })?;
-        let program_type = bench_program.program_type();
+        let program_type = bench_program.runs_as;
         let name = || bench_program.name().to_owned();
         if !matches!(program_type, Some(ProgramType::Tracepoint | ProgramType::RawTracepoint | ProgramType::Axvisor)) {
             return Err(BenchError::AttachType { program: name(), program_type });

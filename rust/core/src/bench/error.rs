@@ -15,6 +15,23 @@ pub enum BenchError {
     /// A clock or CPU that cannot be.
     #[error(transparent)]
     Clock(#[from] ClockError),
+    /// rbpf and kbpf-basic are not in this build.
+    #[error(
+        "{what} is not in this build: it was made without the feature axvisor; a wheel, pip install from the sources or \
+         make have it (Rust: axebpf-core with --features axvisor)"
+    )]
+    NotBuilt {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// AxVisor's loader drops the contents of data sections.
+    #[error("{object} the variable {name}: AxVisor's loader drops what global variables hold; give it by a map")]
+    GlobalLost {
+        /// Object file.
+        object: String,
+        /// Variable.
+        name: String,
+    },
     /// A tracepoint, field or value that cannot be.
     #[error(transparent)]
     Event(Box<EventError>),
@@ -91,6 +108,12 @@ pub enum BenchError {
     NoProgram {
         /// Number asked for.
         index: usize,
+    },
+    /// The engine does not show or count instructions.
+    #[error("{program} runs on the engine rbpf, which shows and counts no instructions; the engine interpreter does")]
+    NotObservable {
+        /// Program.
+        program: String,
     },
     /// A program is still attached.
     #[error("{program} is still attached to {} tracepoint(s); detach it, or unload it with force=True", links)]

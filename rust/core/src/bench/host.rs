@@ -82,6 +82,12 @@ impl Host for EventHost<'_> {
         self.cookie
     }
 
+    fn tracepoint_name(&self, id: u32) -> Option<String> {
+        let registry = self.bench.registry.borrow();
+        let spec = registry.by_id(u16::try_from(id).ok()?).ok().and_then(|slot| registry.spec(slot));
+        spec.map(|spec| spec.name().to_owned())
+    }
+
     fn custom_helper(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>> {
         match &*self.bench.helpers.borrow() {
             Some(helpers) => helpers.call(id, args, memory),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Bench, BenchError, BenchMap, BenchProgram};
-use crate::engine::{EngineError, Interpreter};
+use super::{Bench, BenchError, BenchMap, BenchProgram, Target};
+use crate::engine::EngineError;
 use crate::helper::CUSTOM_HELPERS;
 use crate::isa::{Insn, Op, decode};
-use crate::map::{self, MapSet};
+use crate::map::MapSet;
 use crate::nearest::nearest;
 use crate::object::Object;
 use crate::program::{Program, ProgramType, Subprogram};
@@ -38,10 +38,14 @@ impl Bench {
     ///
     /// # Errors
     /// [`BenchError::NoSuch`] and [`BenchError::WrongSize`] for options that do not fit the object,
+    /// [`BenchError::GlobalLost`] for values that AxVisor's loader would drop,
     /// [`BenchError::Map`] and [`BenchError::UnknownMapKind`] for maps that cannot be created, [`BenchError::Load`] and
     /// [`BenchError::Engine`] for the first program that cannot be loaded. Then nothing of the object is loaded.
     pub fn load(&self, object: &Object, options: &LoadOptions) -> Result<Loaded, BenchError> {
         check_names(object, options)?;
+        if let (Target::Axvisor, Some((name, _))) = (self.options.target, options.globals.first()) {
+            return Err(BenchError::GlobalLost { object: object.file.clone(), name: name.clone() });
+        }
         let load = self.loads.get();
         let maps = self.object_maps(object, options, load)?;
         let set = |names: &[String], program: &str| -> Result<MapSet, BenchError> {
@@ -81,8 +85,10 @@ impl Bench {
             if let Some((_, entries)) = options.max_entries.iter().find(|(name, _)| *name == def.name) {
                 spec.max_entries = *entries;
             }
-            let map = map::create(spec, self.options.cpus)?;
-            if let Some(initial) = &def.initial {
+            let map = self.options.create_map(spec)?;
+            // AxVisor's loader makes the maps of data sections and drops what is in them.
+            let drops = self.options.target == Target::Axvisor;
+            if let (Some(initial), false) = (&def.initial, drops) {
                 let mut initial = initial.clone();
                 for global in object.globals().iter().filter(|global| global.map == def.name) {
                     if let Some((_, value)) = options.globals.iter().find(|(name, _)| *name == global.name) {
@@ -94,7 +100,7 @@ impl Bench {
                 }
                 map.update_user(&[0; 4], &initial, 0)?;
             }
-            if def.frozen {
+            if def.frozen && !drops {
                 map.freeze()?;
             }
             maps.push(BenchMap { map, object: Some(load), key_type: def.key_type, value_type: def.value_type });
@@ -156,7 +162,8 @@ impl Bench {
     }
 
     fn engine(&self, program: Arc<Program>, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
-        let runnable = Interpreter.load(program.clone(), maps.clone()).map_err(|source| refused(&program, source))?;
+        let made = self.options.make_ready(program.clone(), maps.clone());
+        let runnable = made.map_err(|source| refused(&program, source))?;
         for (insn, slot) in program.insns.iter().enumerate() {
             if let Ok((Op::CallHelper { id }, _)) = decode(&[*slot], 0)
                 && id >= CUSTOM_HELPERS
@@ -167,7 +174,8 @@ impl Bench {
                 return Err(refused(&program, EngineError::Unsupported { insn, what }));
             }
         }
-        Ok(BenchProgram::new(program, runnable, maps, object))
+        let runs_as = self.options.runs_as(program.program_type);
+        Ok(BenchProgram::new(program, runs_as, runnable, maps, object))
     }
 
     fn add_program(&self, program: BenchProgram) -> usize {

@@ -11,6 +11,7 @@ mod host;
 mod load;
 mod program;
 mod reach;
+mod target;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -22,12 +23,13 @@ pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
+pub use target::{EngineKind, MapLibrary, Target};
 
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
 use crate::event::{Filter, Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
 use crate::helper::VmContext;
-use crate::map::{self, Map, MapSpec};
+use crate::map::{Map, MapSpec};
 
 /// What a bench is made from.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +46,30 @@ pub struct Options {
     pub trace_entries: usize,
     /// Instructions that one run may execute.
     pub budget: u64,
+    /// What programs are run for; AxVisor decides engine and maps itself.
+    pub target: Target,
+    /// What runs them.
+    pub engine: EngineKind,
+    /// Whose maps there are.
+    pub maps: MapLibrary,
+    /// Lets programs that may loop run on rbpf, which nothing stops: for a process that somebody else can end.
+    pub endless: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { cpus: 4, clock: ClockMode::Manual, seed: 0, statistics: true, trace_entries: 65536, budget: 1 << 24 }
+        Options {
+            cpus: 4,
+            clock: ClockMode::Manual,
+            seed: 0,
+            statistics: true,
+            trace_entries: 65536,
+            budget: 1 << 24,
+            target: Target::Linux,
+            engine: EngineKind::Interpreter,
+            maps: MapLibrary::Own,
+            endless: false,
+        }
     }
 }
 
@@ -175,8 +196,10 @@ impl Bench {
     /// A bench without tracepoints.
     ///
     /// # Errors
-    /// [`BenchError::Clock`] for a number of CPUs that cannot be.
+    /// [`BenchError::Clock`] for a number of CPUs that cannot be; [`BenchError::NotBuilt`] for a target, engine or maps
+    /// that this build does not have.
     pub fn new(options: Options) -> Result<Bench, BenchError> {
+        let options = options.settle()?;
         let clock = Clock::new(options.clock, options.cpus)?;
         Ok(Bench {
             options,
@@ -308,7 +331,7 @@ impl Bench {
     /// # Errors
     /// [`BenchError::Map`] where Linux would refuse it too.
     pub fn create_map(&self, spec: MapSpec) -> Result<usize, BenchError> {
-        let map = map::create(spec, self.options.cpus)?;
+        let map = self.options.create_map(spec)?;
         Ok(self.add_map(BenchMap { map, object: None, key_type: None, value_type: None }))
     }
 

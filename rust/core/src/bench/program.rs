@@ -37,6 +37,8 @@ pub struct LastRun {
 /// A program of a bench.
 pub struct BenchProgram {
     program: Arc<Program>,
+    /// The type whose context and guard it gets.
+    pub(super) runs_as: Option<ProgramType>,
     /// Gone once it is unloaded and no run of it is going on.
     runnable: RefCell<Option<Box<dyn Runnable>>>,
     /// Its maps, until it is unloaded.
@@ -81,6 +83,7 @@ impl Drop for Alone<'_> {
 impl BenchProgram {
     pub(super) fn new(
         program: Arc<Program>,
+        runs_as: Option<ProgramType>,
         runnable: Box<dyn Runnable>,
         maps: MapSet,
         object: Option<usize>,
@@ -88,6 +91,7 @@ impl BenchProgram {
         let reach = context_reach(&program.insns);
         BenchProgram {
             program,
+            runs_as,
             runnable: RefCell::new(Some(runnable)),
             maps: RefCell::new(maps),
             unloaded: Cell::new(false),
@@ -122,7 +126,19 @@ impl BenchProgram {
         self.program.program_type
     }
 
-    /// What it has done so far.
+    /// Slot of each instruction and how often it was executed so far; nothing once the program is unloaded.
+    ///
+    /// # Errors
+    /// [`BenchError::NotObservable`] where it runs on rbpf.
+    pub fn profile(&self) -> Result<Vec<(usize, u64)>, BenchError> {
+        match self.runnable() {
+            None => Ok(Vec::new()),
+            Some(runnable) if runnable.is_observable() => Ok(runnable.counts()),
+            Some(_) => Err(BenchError::NotObservable { program: self.name().to_owned() }),
+        }
+    }
+
+    /// What it has done so far; a run on rbpf counts no instructions.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
@@ -215,8 +231,8 @@ impl Bench {
     /// observer, that sees each instruction.
     ///
     /// # Errors
-    /// [`BenchError::NoProgram`] where it is gone, [`BenchError::Clock`] for a CPU that there is not. A fault is in the
-    /// result.
+    /// [`BenchError::NoProgram`] where it is gone, [`BenchError::Clock`] for a CPU that there is not,
+    /// [`BenchError::NotObservable`] for an observer of rbpf. A fault is in the result.
     pub fn run_program(
         &self,
         index: usize,
@@ -226,10 +242,13 @@ impl Bench {
     ) -> Result<HandRun, BenchError> {
         let program = self.programs.get(index).ok_or(BenchError::NoProgram { index })?;
         let runnable = program.runnable().ok_or(BenchError::NoProgram { index })?;
+        if observer.is_some() && !runnable.is_observable() {
+            return Err(BenchError::NotObservable { program: program.name().to_owned() });
+        }
         let stamp = self.stamp(how.time_ns.or(Some(self.clock.now())), how.cpu).map_err(|error| *error)?;
         let vm = how.vm.unwrap_or_else(|| self.cpus[stamp.cpu as usize].vm.get());
         let host = EventHost { bench: self, stamp: &stamp, vm: Vm::Given(vm), cookie: 0 };
-        let program_type = program.program_type();
+        let program_type = program.runs_as;
         let start = if context.is_empty() { 0 } else { context.as_mut_ptr() as u64 };
         let hidden = match program_type {
             Some(ProgramType::Tracepoint) => crate::event::HEADER_SIZE.min(context.len()),

@@ -183,12 +183,17 @@ pub trait Runnable: Send + Sync {
     /// As for [`Runnable::run`].
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome;
 
+    /// Whether it shows and counts instructions; where not, [`Runnable::observe`] shows none, and there are no counts.
+    fn is_observable(&self) -> bool {
+        true
+    }
+
     /// Slot of each instruction and how often it was executed so far, ascending. A `lddw` is one instruction; one that
     /// was stopped by a fault counts.
     fn counts(&self) -> Vec<(usize, u64)>;
 
     /// Slot of the last instruction of the latest run: the `exit` that ended it, or the one that was stopped. None
-    /// before the first.
+    /// before the first, and where the engine does not show its instructions.
     fn last(&self) -> Option<usize>;
 
     /// Forgets all counts.

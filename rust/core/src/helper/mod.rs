@@ -83,6 +83,11 @@ pub trait Host {
         let _ = address;
         None
     }
+    /// Name of the tracepoint of an id (`vmm:vm_boot`), for AxVisor's helper 10.
+    fn tracepoint_name(&self, id: u32) -> Option<String> {
+        let _ = id;
+        None
+    }
     /// Runs a helper that the user has defined (ids from 0x10000).
     ///
     /// # Errors

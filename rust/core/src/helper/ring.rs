@@ -40,6 +40,21 @@ pub(super) fn reserve(run: &mut Run<'_>, [ringbuf, size, flags, ..]: [u64; 5]) -
     Ok(start)
 }
 
+impl Run<'_> {
+    /// The fault of a run that has ended with a record reserved. Linux's verifier refuses a program that can ("Unreleased
+    /// reference").
+    #[cold]
+    #[must_use]
+    pub fn unreleased(&self) -> Box<Fault> {
+        let record = self.memory.outstanding().first().map_or_else(String::new, |record| self.memory.describe(*record));
+        let what = format!(
+            "{record} was reserved and neither submitted nor discarded; on every path to exit the program must do one of \
+             them"
+        );
+        Box::new(Fault::Helper { id: 131, what })
+    }
+}
+
 /// `bpf_ringbuf_submit(record, flags)`.
 pub(super) fn submit(run: &mut Run<'_>, [record, flags, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     commit(run, record, flags, false)

@@ -1,6 +1,7 @@
 //! Why a map cannot be created.
 
 use crate::errno::Errno;
+use crate::map::MapSpec;
 use crate::map::kind::{MapKind, flag_text};
 
 /// Why [`create`](crate::map::create) refused. `map` is the name of the map.
@@ -13,6 +14,46 @@ pub enum MapError {
         map: String,
         /// The kind asked for.
         kind: MapKind,
+    },
+    /// AxVisor does not have this kind.
+    #[error("map {map}: AxVisor has no {} maps; its loader takes {kinds}", kind.name())]
+    NotOnAxvisor {
+        /// Name of the map.
+        map: String,
+        /// The kind asked for.
+        kind: MapKind,
+        /// Kinds that it has.
+        kinds: String,
+    },
+    /// kbpf-basic refuses the sizes or flags.
+    #[error(
+        "map {map}: kbpf-basic refuses {} maps of {} bytes a key, {} a value, {} entries and flags {}",
+        spec.kind.name(), spec.key_size, spec.value_size, spec.max_entries, flag_text(spec.flags)
+    )]
+    NotByKbpf {
+        /// Name of the map.
+        map: String,
+        /// What was asked for.
+        spec: Box<MapSpec>,
+        /// Its answer.
+        errno: Errno,
+    },
+    /// More bytes than kbpf-basic can have, or than there are; it would panic or end the process.
+    #[error(
+        "map {map}: {what} of {} maps of kbpf-basic, AxVisor's, is at most {limit} bytes, and what there is; found {bytes}",
+        kind.name()
+    )]
+    KbpfMemory {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// What is too large.
+        what: &'static str,
+        /// Bytes needed.
+        bytes: u64,
+        /// The most that it can have.
+        limit: u64,
     },
     /// A creation flag that the kind does not know.
     #[error(
@@ -123,9 +164,11 @@ impl MapError {
     pub const fn errno(&self) -> Errno {
         match self {
             MapError::Unsupported { .. } => Errno::EOPNOTSUPP,
+            MapError::NotOnAxvisor { .. } => Errno::EPERM,
+            MapError::NotByKbpf { errno, .. } => *errno,
             MapError::Preallocated { .. } => Errno::ENOTSUPP,
             MapError::TooBig { .. } => Errno::E2BIG,
-            MapError::Memory { .. } => Errno::ENOMEM,
+            MapError::Memory { .. } | MapError::KbpfMemory { .. } => Errno::ENOMEM,
             MapError::Flags { .. }
             | MapError::FlagPair { .. }
             | MapError::Extra { .. }

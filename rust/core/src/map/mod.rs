@@ -29,6 +29,9 @@ pub use kind::{
     BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY,
     BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
 };
+#[cfg(feature = "axvisor")]
+pub(crate) use values::{append as read_value, store as write_value};
+
 pub use ringbuf::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS, BPF_RB_RING_SIZE};
 
 /// What a map is created from.
@@ -57,7 +60,8 @@ pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
 ///
 /// The first group of methods is what the helpers do, on behalf of a program on `cpu`; the `*_user` group is what
 /// bpf(2) does. A pointer that [`Map::lookup`] or [`Map::reserve`] returned stays valid memory until the map is
-/// dropped, whatever is updated or deleted meanwhile.
+/// dropped, whatever is updated or deleted meanwhile; of a map that lends copies, until the runs have ended that were
+/// going on ([`Map::begin_run`]).
 ///
 /// Key and value lengths are the caller's to get right in the first group (helpers take them from [`Map::spec`]);
 /// the `*_user` group checks them and answers `EINVAL`.
@@ -185,6 +189,13 @@ pub trait Map: Region {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// A run begins that may look values up. A map whose memory programs cannot reach by itself lends them copies,
+    /// until as many runs have ended ([`Map::end_run`]).
+    fn begin_run(&self) {}
+
+    /// A run has ended: what its program has stored through looked-up values is in the map.
+    fn end_run(&self) {}
 
     /// Removes the oldest submitted record of a ring buffer and appends its payload to `out`; false when there is
     /// none. Discarded records are passed over; a busy one stops the consumer.

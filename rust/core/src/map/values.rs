@@ -70,7 +70,7 @@ impl ValueLayout {
 /// `to` must be 8-aligned and valid for writes of `len` bytes, `from` valid for reads of `len` bytes; they may be
 /// the same address, but not overlap otherwise.
 #[inline]
-pub(super) unsafe fn store(to: *mut u8, from: *const u8, len: usize) {
+pub(crate) unsafe fn store(to: *mut u8, from: *const u8, len: usize) {
     let whole = len & !7;
     let mut at = 0;
     while at < whole {
@@ -103,7 +103,7 @@ pub(super) unsafe fn zero(to: *mut u8, len: usize) {
 ///
 /// # Safety
 /// `from` must be 8-aligned and valid for reads and writes of `len` bytes rounded up to 8.
-pub(super) unsafe fn append(from: *mut u8, len: usize, out: &mut Vec<u8>) {
+pub(crate) unsafe fn append(from: *mut u8, len: usize, out: &mut Vec<u8>) {
     out.reserve(len);
     for at in (0..len).step_by(8) {
         // SAFETY: aligned and inside the padded value (see above).

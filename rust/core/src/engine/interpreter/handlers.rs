@@ -16,9 +16,6 @@ use crate::fault::Fault;
 use crate::helper::{self, Helper, Run};
 use crate::memory::{FRAME, FRAMES, Memory};
 
-/// Id of `bpf_ringbuf_reserve`.
-const RINGBUF_RESERVE: u32 = 131;
-
 /// Goes on with the op at `$to`, or ends the chain.
 macro_rules! go {
     ($to:expr, $m:ident, $mem:ident, $n:ident) => {{
@@ -576,16 +573,6 @@ pub(super) unsafe fn call_local(pc: *const Op, m: *mut Machine<'_>, mem: *mut Me
     jump!(pc, m, mem, n)
 }
 
-/// Linux's verifier refuses a program that can end like this ("Unreleased reference").
-#[cold]
-fn leaked(run: &Run<'_>) -> Box<Fault> {
-    let record = run.memory.outstanding().first().map_or_else(String::new, |record| run.memory.describe(*record));
-    let what = format!(
-        "{record} was reserved and neither submitted nor discarded; on every path to exit the program must do one of them"
-    );
-    Box::new(Fault::Helper { id: RINGBUF_RESERVE, what })
-}
-
 /// Ends a function: back to its caller, or out of the machine.
 ///
 /// # Safety
@@ -596,7 +583,7 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
     if run.depth == machine.bottom {
         if run.depth == 1 && !run.memory.outstanding().is_empty() {
             // SAFETY: passed on as it was promised.
-            return unsafe { stop(pc, m, n, leaked(run)) };
+            return unsafe { stop(pc, m, n, run.unreleased()) };
         }
         machine.state = State::Exited;
         machine.granted -= n;
