@@ -164,11 +164,11 @@ def test_the_nearest_marker_gives_an_option(run: Run) -> None:
     ("given", "text"),
     [
         ("cpu=2", "no option cpu; did you mean cpus?"),
-        ("colour='red'", "no option colour; options are engine, cpus, clock, *"),
+        ("colour='red'", "no option colour; options are *engine, *cpus, clock, *"),
         ("cpus=0", "cpus is 0; it takes 1 to 8192"),
         ("clock='sundial'", 'clock is "sundial"; expected *'),
         ("2", "options go by name, such as cpus=2, not 2"),
-        ("engine='steam'", "no engine 'steam'; engines are auto and *"),
+        ("engine='steam'", "no engine 'steam'; engines are auto, *"),
     ],
 )
 def test_a_marker_that_cannot_be(run: Run, given: str, text: str) -> None:
