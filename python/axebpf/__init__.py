@@ -135,7 +135,7 @@ def init(**options: Any) -> Bench:
     return default_bench()
 
 
-_LAZY = frozenset({"hypervisor"})
+_LAZY = frozenset({"hypervisor", "recording"})
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""
 
 

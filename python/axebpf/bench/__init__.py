@@ -10,8 +10,8 @@ import fnmatch
 import itertools
 import os
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
@@ -34,6 +34,10 @@ from axebpf.helpers import CUSTOM_HELPERS, adapter, parse_prototype
 from axebpf.maps import Map, MapTable, wrap
 from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
+
+if TYPE_CHECKING:
+    from axebpf.bench.replay import ReplayResult
+    from axebpf.recording import Rule
 
 __all__ = [
     "Bench",
@@ -66,6 +70,8 @@ class RunResult(NamedTuple):
     time_ns: int
     """Time of the last event."""
 
+
+_Before = tuple[dict[int, ProgramStats], dict[str, int], int]
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -350,9 +356,7 @@ class Bench:
                 f"{workload} has {stream.cpus} CPUs so, this bench {self.cpus}; make it with Bench(cpus={stream.cpus})",
                 workload=workload,
             )
-        before = {program.id: program.stats for program in self._programs}
-        fired = {name: handle.fired for name, handle in self.tracepoints.items()}
-        lost = self.trace.lost
+        before = self._before()
         events = last = 0
         for chunk in stream:
             handles = [self.tracepoints[name] for name in chunk.names]
@@ -361,13 +365,53 @@ class Bench:
                 [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
             )
             last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
-        counts = {name: handle.fired - fired[name] for name, handle in self.tracepoints.items()}
+        return self._since(before, events, last)
+
+    def replay(
+        self,
+        source: str | os.PathLike[str] | bytes | Any,
+        *,
+        format: str | None = None,
+        mapping: Iterable[Rule] | None = None,
+        event: str | None = None,
+    ) -> ReplayResult:
+        """Fires the events of a recording: in the order of the file, at its times, on its CPUs, in its threads.
+
+        `source` is a path, bytes, a file open for reading or a `axebpf.recording.Recording`: ftrace text (`trace`,
+        `trace_pipe`, `trace-cmd report`, `perf script`) or, with `format="csv"`, a table whose columns are `time_ns` (or
+        `time` in seconds), `event` (or `event=` for all rows), `cpu`, `pid`, `comm` and fields. Events of this bench's
+        tracepoints are taken as they are; `mapping` says what others become, and is Linux's KVM
+        (`axebpf.recording.kvm.RULES`) where it is not given.
+
+        Lines that cannot be read and events without a counterpart are counted in the result. Raises RecordingError for
+        what is no recording, for a table that does not fit, and where its events are on more CPUs than the bench has:
+        before the first event, unless it can be read only once, as a pipe. ProgramFault where a program was stopped.
+
+        >>> Bench().replay(b"vcpu0-7  [000] ..... 1.500000: vmm:vm_boot: vm_id=3 duration_ns=20\\n").by_tracepoint
+        {'vmm:vm_boot': 1}
+        """
+        from axebpf.bench.replay import replay
+
+        return replay(self, source, format, mapping, event)
+
+    def _before(self) -> _Before:
+        """What `_since` compares with."""
+        return (
+            {program.id: program.stats for program in self._programs},
+            {name: handle.fired for name, handle in self.tracepoints.items()},
+            self.trace.lost,
+        )
+
+    def _since(self, before: _Before, events: int, time_ns: int) -> RunResult:
+        """What has happened since `_before`."""
+        programs, fired, lost = before
+        counts = {name: handle.fired - fired.get(name, 0) for name, handle in self.tracepoints.items()}
         return RunResult(
             events=events,
             by_tracepoint={name: count for name, count in counts.items() if count},
             lost=self.trace.lost - lost,
-            programs=self._program_deltas(before),
-            time_ns=last,
+            programs=self._program_deltas(programs),
+            time_ns=time_ns,
         )
 
     def _program_deltas(self, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:

@@ -23,4 +23,6 @@ pub mod engine;
 
 pub mod event;
 
+pub mod recording;
+
 pub mod bench;

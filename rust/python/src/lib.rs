@@ -9,6 +9,7 @@ mod fire;
 mod map;
 mod object;
 mod program;
+mod recording;
 mod spec;
 mod trace;
 
@@ -35,6 +36,8 @@ mod _native {
     use super::program::disassemble;
     #[pymodule_export]
     use super::program::helpers;
+    #[pymodule_export]
+    use super::recording::Recording;
     #[pymodule_export]
     use super::spec::TracepointSpec;
 }
