@@ -375,19 +375,19 @@ class Bench:
         mapping: Iterable[Rule] | None = None,
         event: str | None = None,
     ) -> ReplayResult:
-        """Fires the events of a recording: in the order of the file, at its times, on its CPUs, in its threads.
+        r"""Fires the events of a recording: in the order of the file, at its times, on its CPUs, in its threads.
 
-        `source` is a path, bytes, a file open for reading or a `axebpf.recording.Recording`: ftrace text (`trace`,
-        `trace_pipe`, `trace-cmd report`, `perf script`) or, with `format="csv"`, a table whose columns are `time_ns` (or
-        `time` in seconds), `event` (or `event=` for all rows), `cpu`, `pid`, `comm` and fields. Events of this bench's
-        tracepoints are taken as they are; `mapping` says what others become, and is Linux's KVM
-        (`axebpf.recording.kvm.RULES`) where it is not given.
+        `source` is a path, bytes, a file open for reading or an `axebpf.recording.Recording`: ftrace text (`trace`,
+        `trace_pipe`, `trace-cmd report`, `perf script`) or a table, whose columns are `time_ns` (or `time` in seconds),
+        `event` (or `event=` for all rows), `cpu`, `pid`, `comm` and fields. `format` is `"ftrace"` or `"csv"`, and is
+        found out where it is not given. Events of this bench's tracepoints are taken as they are; `mapping` says what
+        others become, and is Linux's KVM (`axebpf.recording.kvm.RULES`) where it is not given.
 
         Lines that cannot be read and events without a counterpart are counted in the result. Raises RecordingError for
         what is no recording, for a table that does not fit, and where its events are on more CPUs than the bench has:
         before the first event, unless it can be read only once, as a pipe. ProgramFault where a program was stopped.
 
-        >>> Bench().replay(b"vcpu0-7  [000] ..... 1.500000: vmm:vm_boot: vm_id=3 duration_ns=20\\n").by_tracepoint
+        >>> Bench().replay(b"vcpu0-7  [000] ..... 1.500000: vmm:vm_boot: vm_id=3 duration_ns=20\n").by_tracepoint
         {'vmm:vm_boot': 1}
         """
         from axebpf.bench.replay import replay

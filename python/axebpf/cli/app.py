@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from axebpf.cli import execute
 from axebpf.cli.demo import demo
 from axebpf.cli.dump import dump
+from axebpf.cli.replay import replay
 from axebpf.cli.run import run
 from axebpf.cli.tracepoints import format_file, header_file, list_tracepoints
 from axebpf.errors import AxebpfError
@@ -63,6 +64,7 @@ def options(
 
 app.command("demo", epilog=EXIT_CODES)(demo)
 app.command("run", epilog=EXIT_CODES)(run)
+app.command("replay", epilog=EXIT_CODES)(replay)
 app.command("list", epilog=EXIT_CODES)(list_tracepoints)
 app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)

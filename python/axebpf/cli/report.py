@@ -7,13 +7,14 @@ from typing import Any
 
 from rich.text import Text
 
+from axebpf.bench.replay import ReplayResult
 from axebpf.cli.console import BAR, Column, Screen
 from axebpf.cli.session import MapView, Session
 from axebpf.cli.units import BUCKETS, duration, number, sparkline
 from axebpf.cli.values import Enums, cell, leaves
 from axebpf.maps import PerCpu
 
-__all__ = ["count", "histogram", "latencies", "losses", "map_table", "objects", "programs", "time", "trace", "workload"]
+__all__ = ["count", "histogram", "latencies", "losses", "map_table", "objects", "programs", "source", "time", "trace"]
 
 _LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
 _WIDE = 92
@@ -38,21 +39,52 @@ def objects(screen: Screen, session: Session) -> None:
     screen.line()
 
 
-def workload(screen: Screen, session: Session) -> None:
-    """What was run."""
-    set_to = ", ".join(f"{name}={value}" for name, value in session.stream.parameters.items() if value is not None)
-    screen.heading(session.stream.workload, set_to)
-    events = f"{number(sum(session.fired.values()))} events in {duration(session.time_ns)} of the hypervisor's time"
+def source(screen: Screen, session: Session) -> None:
+    """What was run, or replayed."""
+    screen.heading(session.source.name, session.source.note)
+    result = session.result
+    time_ns = session.time_ns if not isinstance(result, ReplayResult) else result.time_ns - result.first_ns
+    events = f"{number(sum(session.fired.values()))} events in {duration(max(0, time_ns))} of the hypervisor's time"
     if isinstance(session.stopped, KeyboardInterrupt):
         events += ", then interrupted"
     elif session.stopped is not None:
         events += ", then stopped by a fault"
     screen.line(f"  {events}")
     screen.line()
+    if isinstance(result, ReplayResult):
+        _recording(screen, result)
+
+
+def _recording(screen: Screen, result: ReplayResult) -> None:
+    """What was in a recording, and what became of it."""
+    fates = {name: (result.passed_over.get(name, 0), result.unmapped.get(name, 0)) for name in result.recorded}
+    rows = []
+    for name, seen in result.recorded.items():
+        passed_over, unmapped = fates[name]
+        rows.append([name, *(count(screen, n) for n in (seen, seen - passed_over - unmapped, passed_over, unmapped))])
+    screen.heading("Recording", f"{_counted(result.lines, 'line')}; what its events became")
+    columns = [Column("event", style="bold"), Column("lines", right=True), Column("fired", right=True)]
+    screen.table([*columns, Column("passed over", right=True), Column("not mapped", right=True)], rows)
+    screen.line()
+    found = {
+        "could not be read": _counted(result.skipped, "line") if result.skipped else "",
+        "lost by the recorder": _counted(result.lost_by_recorder, "event") if result.lost_by_recorder else "",
+        "earlier than the one before on its CPU": _counted(result.backwards, "event") if result.backwards else "",
+        "without its beginning, so 0": _counted(result.unpaired, "duration") if result.unpaired else "",
+    }
+    for what, how_many in found.items():
+        if how_many:
+            screen.line(f"  {how_many} {what}", "yellow")
+    for problem in result.problems:
+        screen.line(f"  {problem}", "yellow")
+    if result.problems or any(found.values()):
+        screen.line()
 
 
 def programs(screen: Screen, session: Session) -> None:
     """What each program did, and which were not attached and why."""
+    if not session.attachments:
+        return
     screen.heading("Programs")
     columns = [Column("program", style="bold"), Column("object"), Column("attached to"), Column("runs", right=True)]
     columns.append(Column("insns/run", right=True))

@@ -1,4 +1,4 @@
-"""One use of a bench from the command line: objects loaded and attached, a workload run, and what came of it."""
+"""One use of a bench from the command line: objects loaded and attached, events seen, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axebpf.bench import Bench, Link, LoadedObject, Program, Statistics
+from axebpf.bench import Bench, Link, LoadedObject, Program, RunResult, Statistics
+from axebpf.bench.replay import ReplayResult
 from axebpf.cli.objects import read_object
+from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
 from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
-from axebpf.hypervisor import Stream, workload
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
@@ -35,23 +36,31 @@ class Attachment:
 
 @dataclass
 class Session:
-    """A bench, the objects in it, and the stream of events that it is to see."""
+    """A bench, the objects in it, and the events that it is to see."""
 
     bench: Bench
-    stream: Stream
-    parameters: Mapping[str, Any]
-    """The workload's parameters as given; `stream.parameters` has those that it decided itself too."""
+    source: Source
     objects: dict[str, LoadedObject] = field(default_factory=dict)
     """By file, as given."""
     attachments: list[Attachment] = field(default_factory=list)
     stopped: BaseException | None = None
     """What ended the run early: a fault, or Ctrl-C."""
 
+    result: RunResult | ReplayResult | None = None
+    """What the run came to, if it came to its end."""
+
     @classmethod
     def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
-        """A bench with as many CPUs as the workload uses; `options` are those of `Bench`. Raises HypervisorError."""
-        stream = workload(name, **parameters)
-        return cls(Bench(cpus=stream.cpus, **options), stream, parameters)
+        """A session on a workload or, by its file name, on a recording; `options` are those of `Bench`.
+
+        Raises HypervisorError, RecordingError.
+        """
+        return cls.of(source(name, parameters), **options)
+
+    @classmethod
+    def of(cls, events: Source, **options: Any) -> Session:
+        """A session on these events: its bench has as many CPUs as they are on."""
+        return cls(Bench(cpus=events.cpus, **options), events)
 
     def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
         """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
@@ -86,9 +95,9 @@ class Session:
         return list(dict.fromkeys(a.place for a in self.attachments if a.link is not None))
 
     def run(self) -> None:
-        """Runs the workload. A fault or Ctrl-C ends it early and is kept in `stopped`."""
+        """Lets the bench see the events. A fault or Ctrl-C ends that early and is kept in `stopped`."""
         try:
-            self.bench.run(self.stream.workload, **self.parameters)
+            self.result = self.source.run(self.bench)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
 
@@ -119,7 +128,7 @@ class Session:
         """Everything, as `axebpf run --json` prints it."""
         stopped = self.stopped
         return {
-            "workload": {"name": self.stream.workload, "parameters": dict(self.stream.parameters)},
+            **self.source.json(),
             "events": sum(self.fired.values()),
             "by_tracepoint": self.fired,
             "time_ns": self.time_ns,

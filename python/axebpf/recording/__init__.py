@@ -23,12 +23,12 @@ _PIECE = 1 << 18
 
 
 class Recording:
-    """Where the bytes of a recording come from, and what they are written as.
+    r"""Where the bytes of a recording come from, and what they are written as.
 
-    `source` is a path, the bytes, or a file open for reading. `format` is `"ftrace"` or `"csv"`; without it, a name that
-    ends with `.csv` or a header that has a column `time_ns` or `time` says `csv`. Raises RecordingError.
+    `source` is a path, the bytes, or a file open for reading. `format` is `"ftrace"` or `"csv"`; without it, a name
+    that ends with `.csv` or a header that has a column `time_ns` or `time` says `csv`. Raises RecordingError.
 
-    >>> Recording(b"event,time_ns,vm_id\\nvmm:vm_destroy,1000,1\\n").format
+    >>> Recording(b"event,time_ns,vm_id\nvmm:vm_destroy,1000,1\n").format
     'csv'
     """
 
@@ -39,7 +39,7 @@ class Recording:
     again: bool
     """Whether it can be read more than once: bytes and ordinary files can, pipes and tracefs cannot."""
 
-    def __init__(self, source: str | os.PathLike[str] | bytes | bytearray | memoryview | Any, format: str | None = None):
+    def __init__(self, source: Any, format: str | None = None) -> None:
         if format is not None and format not in FORMATS:
             near = did_you_mean(format, FORMATS) or f"; the formats are {' and '.join(FORMATS)}"
             raise RecordingError(f"no format {format!r}{near}")
@@ -49,13 +49,14 @@ class Recording:
         self._first = b""
         if isinstance(source, (bytes, bytearray, memoryview)):
             self.name, self._data, self.again = "<bytes>", bytes(source), True
+        elif isinstance(source, (str, os.PathLike)):
+            self._path = self.name = os.fspath(source)
+            self.again = self._open()
         elif hasattr(source, "read"):
             self.name, self._stream, self.again = str(getattr(source, "name", "<stream>")), source, False
         else:
-            self._path = self.name = os.fspath(source)
-            if not isinstance(self.name, str):
-                raise RecordingError(f"the path is {self.name!r}; expected text")
-            self.again = self._open()
+            kind = type(source).__name__
+            raise RecordingError(f"a recording is a path, bytes or a file open for reading, not {kind}")
         if self._stream is not None:
             self._first = self._read()
         self.format = format or self._guess()
@@ -111,14 +112,20 @@ class Recording:
                 yield self._data[start : start + _PIECE]
         else:
             piece, self._first = self._first, b""
-            while piece:
-                yield piece
-                piece = self._read()
+            try:
+                while piece:
+                    yield piece
+                    piece = self._read()
+            finally:
+                # What was given open stays open.
+                if self._path is not None and self._stream is not None:
+                    self._stream.close()
 
     def cpus(self, declared: Any = None) -> int:
         """How many CPUs its events are on: the largest number, and one. Reads it once; raises RecordingError.
 
-        `declared` are the tracepoints whose fields a table may have, as `Bench.define` takes them; without it, AxVisor's.
+        `declared` are the tracepoints whose fields a table may have, as `Bench.define` takes them; AxVisor's if not
+        given.
         """
         from axebpf import _native
         from axebpf.tracepoints import BUILTIN

@@ -1,8 +1,8 @@
 """The events of Linux's KVM as events of the hypervisor: one table.
 
-Texts are those that the kernel prints (`events/kvm/*/format` in tracefs; x86: Linux 6.18, and 5.10 where it differs; arm64:
-`arch/arm64/kvm/trace_arm.h`, `trace_handle_exit.h`, `vgic/trace.h`; riscv: `arch/riscv/kvm/trace.h`). An exit keeps its
-meaning and gets AxVisor's number; what AxVisor handles without leaving the loop is `NOTHING`, as there.
+Texts are those that the kernel prints (`events/kvm/*/format` in tracefs; x86: Linux 6.18, and 5.10 where it differs;
+arm64: `arch/arm64/kvm/trace_arm.h`, `trace_handle_exit.h`, `vgic/trace.h`; riscv: `arch/riscv/kvm/trace.h`). An exit
+keeps its meaning and gets AxVisor's number; what AxVisor handles without leaving the loop is `NOTHING`, as there.
 
 >>> [rule.becomes for rule in RULES if rule.event == "kvm:kvm_exit"][0]
 'vmm:vcpu_run_exit'
@@ -39,8 +39,8 @@ VMX_EXITS: Final[dict[tuple[int, str], int | Value]] = {
 }
 """Exits of Intel's VMX (`isa` 1), by number and name; all others are handled in place.
 
-KVM makes an access to an emulated device an EPT misconfiguration and does not say in its exit whether it reads or writes:
-`kvm_mmio` does. (Intel SDM 3, appendix C; exit qualifications 28.2.1.)
+KVM makes an access to an emulated device an EPT misconfiguration and does not say in its exit whether it reads or
+writes: `kvm_mmio` does. (Intel SDM 3, appendix C; exit qualifications 28.2.1.)
 """
 
 SVM_EXITS: Final[dict[tuple[int, str], int | Value]] = {
@@ -56,7 +56,7 @@ SVM_EXITS: Final[dict[tuple[int, str], int | Value]] = {
     (0x401, "avic_incomplete_ipi"): _E.SEND_IPI,
     (0xFFFFFFFF, "invalid_guest_state"): _E.FAIL_ENTRY,
 }
-"""Exits of AMD's SVM (`isa` 2), by number and name; all others are handled in place. (AMD APM 2, appendix C and 15.10.)"""
+"""Exits of AMD's SVM (`isa` 2), by number and name; all others are handled in place. (AMD APM 2, appendix C, 15.10.)"""
 
 ARM64_EXITS: Final[dict[str, int]] = {
     "WFx": _E.HALT,
@@ -68,7 +68,10 @@ ARM64_EXITS: Final[dict[str, int]] = {
     "IABT_LOW": _E.NESTED_PAGE_FAULT,
     "DABT_LOW": _E.NESTED_PAGE_FAULT,
 }
-"""Exception classes of arm64 traps. Whether a register was read or written, or memory or a device touched, is not said."""
+"""Exception classes of arm64 traps; all others are handled in place.
+
+Whether a register was read or written, or memory or a device touched, is not said.
+"""
 
 RISCV_EXITS: Final[dict[int, int]] = {
     10: _E.HYPERCALL,
@@ -94,9 +97,12 @@ USER_EXITS: Final[dict[str, int]] = {
     "KVM_EXIT_X86_RDMSR": _E.SYS_REG_READ,
     "KVM_EXIT_X86_WRMSR": _E.SYS_REG_WRITE,
     "restart": _E.EXTERNAL_INTERRUPT,
-    "error": _E.FAIL_ENTRY,
+    "error": _E.NOTHING,
 }
-"""Exits to user space; `restart` is a signal, and the direction of an access is not said: `kvm_pio`, `kvm_mmio` do."""
+"""Exits to user space; all others are handled in place.
+
+`restart` is a signal, `error` no exit at all. The direction of an access is not said: `kvm_pio` and `kvm_mmio` have it.
+"""
 
 PORTS: Final[dict[range, int]] = {
     range(0x20, 0x22): DeviceType.INTERRUPT_CONTROLLER,
@@ -140,7 +146,7 @@ def _irq(event: str, text: str | tuple[str, ...], vcpu: Value, *, on_vcpu: bool,
     return Rule(event, text, "vmm:irq_inject", fields, on_vcpu=on_vcpu, unless=unless)
 
 
-def _left_out(event: str, why: str, text: str = "") -> Rule:
+def _left_out(event: str, why: str, text: str | tuple[str, ...] = ()) -> Rule:
     """An event that says nothing that the others do not."""
     return Rule(event, text, why=why, on_vcpu=False)
 
@@ -245,7 +251,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "kvm:kvm_apic_accept_irq", tuple(f"apicid {{apic:x}} vec {{irq}} ({mode}|" for mode in _MODES), place("apic"),
         on_vcpu=False, unless=("kvm:kvm_inj_virq", "kvm:kvm_apicv_accept_irq"),
     ),
-    *(_left_out("kvm:kvm_apic_accept_irq", "it begins a vCPU", f"apicid {{}} vec {{}} ({mode}|") for mode in ("INIT", "SIPI")),
+    _left_out("kvm:kvm_apic_accept_irq", "it begins a vCPU", ("apicid {} vec {} (INIT|", "apicid {} vec {} (SIPI|")),
     _irq("kvm:vgic_update_irq_pending", "VCPU: {at}, IRQ {irq}, level: 1", place("at"), on_vcpu=False),
     _left_out("kvm:vgic_update_irq_pending", "the line goes down", "VCPU: {}, IRQ {}, level: 0"),
     Rule(

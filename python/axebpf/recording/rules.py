@@ -1,8 +1,8 @@
 """Rules: which event of a recording becomes which event of the bench, and where its fields come from.
 
-A rule is data. Its `text` is the text of the event with places in it: `{name}` is a number (decimal, or hexadecimal behind
-`0x`), `{name:x}` a hexadecimal number with or without `0x`, `{name:s}` a text up to what stands behind the place, and
-`{}` is passed over. What follows the end of `text` does not matter.
+A rule is data. Its `text` is the text of the event with places in it: `{name}` is a number (decimal, or hexadecimal
+behind `0x`), `{name:x}` a hexadecimal number with or without `0x`, `{name:s}` a text up to what stands behind the
+place, and `{}` is passed over. What follows the end of `text` does not matter.
 
 >>> Rule("sched:sched_switch", "prev_comm={} prev_pid={old} {}next_pid={new} ", "vmm:task_switch",
 ...      {"from_task": place("old"), "to_task": place("new")}, on_vcpu=False).becomes
@@ -11,7 +11,7 @@ A rule is data. Its `text` is the text of the event with places in it: `{name}` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,28 +75,33 @@ def ranges(name: str, values: Mapping[range, int], other: int) -> Value:
     return Value("ranges", (name, entries, int(other)))
 
 
-_WORDS = {
+_WORDS: dict[str, Callable[..., str]] = {
     "vm": lambda: "the VM",
     "vcpu": lambda: "the vCPU",
     "place": lambda name, shift: f"{name} << {shift}" if shift else name,
     "since": lambda mark: f"time since {mark}",
     "named": lambda name, entries, other: f"by {name}",
     "ranges": lambda name, entries, other: f"by {name}",
-    "bits": lambda name, entries, other: ", ".join(
-        f"{value} if bit {bit}{f' of {name}' if not index else ''}" for index, (bit, value) in enumerate(entries)
-    )
-    + f", else {other}",
+    "bits": lambda name, entries, other: (
+        ", ".join(
+            f"{value} if bit {bit}{f' of {name}' if not index else ''}" for index, (bit, value) in enumerate(entries)
+        )
+        + f", else {other}"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One event of a recording, and the event that it becomes. Several rules may be for one event: each that fits counts."""
+    """One event of a recording, and the event that it becomes.
+
+    Several rules may be for one event: each that fits counts.
+    """
 
     event: str
     """`system:event`."""
-    text: str | Sequence[str] = ""
-    """Its text with places, or several forms of it: the first that fits counts. Every text fits an empty one."""
+    text: str | Sequence[str] = ()
+    """Its text with places, or several forms of it: the first that fits counts. Without one, every text fits."""
     becomes: str | None = None
     """The tracepoint; None for an event that is known and left out, for the reason in `why`."""
     fields: Mapping[str, int | Value] = field(default_factory=dict)
@@ -110,7 +115,7 @@ class Rule:
     clears: Sequence[str] = ()
     """Marks that are forgotten."""
     until: str | None = None
-    """A mark: the event waits until its thread sets it, and happens then, for it is the end of what the event reports."""
+    """A mark: the event waits until its thread sets it, and happens then, because what it reports ends there."""
     on_vcpu: bool = True
     """Whether it happens in the thread of a vCPU; a place `{vcpu}` then says which that is."""
 

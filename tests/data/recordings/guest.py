@@ -2,7 +2,8 @@
 
     python guest.py [MACHINES]
 
-Nothing but the kernel, `as`, `ld` and Python is needed. What the guest writes to its serial port goes to standard output.
+Nothing but the kernel, `as`, `ld` and Python is needed. What the guest writes to its serial port goes to standard
+output.
 Structures and numbers are those of `linux/kvm.h` for x86-64.
 """
 
@@ -38,7 +39,10 @@ def image() -> tuple[bytes, dict[str, int]]:
         page = LOAD_AT // 4096 + 1
         defines = ["--defsym", f"HARDWARE={int(hardware)}", "--defsym", f"SIPI_PAGE={page}"]
         subprocess.run(["as", "--32", *defines, "-o", source, str(Path(__file__).with_name("guest.S"))], check=True)
-        subprocess.run(["ld", "-m", "elf_i386", f"-Ttext={LOAD_AT:#x}", "-N", "--no-warn-rwx-segments", "-o", built, source], check=True)
+        subprocess.run(
+            ["ld", "-m", "elf_i386", f"-Ttext={LOAD_AT:#x}", "-N", "--no-warn-rwx-segments", "-o", built, source],
+            check=True,
+        )
         subprocess.run(["objcopy", "-O", "binary", built, linked], check=True)
         listing = subprocess.run(["nm", built], check=True, capture_output=True, text=True).stdout
         symbols = {name: int(address, 16) for address, _, name in map(str.split, listing.splitlines())}
@@ -109,7 +113,7 @@ class Machine:
                 else:
                     os.write(1, shared[offset : offset + size * count])
             elif reason == EXIT_MMIO:
-                _, _, length, is_write = struct.unpack_from("<Q8sIB", shared, 32)
+                _, _, _, is_write = struct.unpack_from("<Q8sIB", shared, 32)
                 if not is_write:
                     shared[40:48] = struct.pack("<Q", 0x5A)
             else:

@@ -375,7 +375,7 @@ impl Reader {
             }
         }
         if !fired && (failed.is_some() || !fitted) {
-            self.unread(number, name, head, failed.as_ref());
+            self.unread(number, name, head, failed.as_deref());
         } else if !fired {
             self.names.count(name).passed_over += 1;
         }
@@ -396,7 +396,7 @@ impl Reader {
         {
             release(&self.tracepoints, events, &mut self.report, *held, now, Some(thread));
         }
-        let mut made = Ok(false);
+        let (mut made, mut waiting) = (Ok(false), None);
         if let Some((which, fillers)) = &rule.becomes {
             let spec = &self.tracepoints[*which];
             let until = rule.until.filter(|until| thread.as_deref().is_some_and(|thread| thread.sets(*until)));
@@ -412,36 +412,43 @@ impl Reader {
             let (vm, vcpu) = begun.map_or((vm, 0), |thread| (thread.vm, thread.vcpu));
             let around = Around { vm, vcpu, since: &since };
             let fill = |record: &mut [u8]| fill(spec, fillers, captures, &around, record);
-            made = if let Some(until) = until {
-                let mut record = vec![0; spec.record_size()];
-                spec.begin_zeroed(stamp.pid, &mut record).map_err(Unfilled::from).and_then(|()| fill(&mut record)).map(
-                    |()| {
-                        let since = fillers.iter().enumerate();
-                        let since = since.filter_map(|(field, filler)| filler.mark().map(|mark| (field, mark)));
-                        let order = self.held;
-                        self.held += 1;
-                        let held = Held { which: *which, stamp, record, since: since.collect(), until, order };
-                        if let Some(thread) = thread.as_deref_mut()
-                            && let Some(before) = thread.held.replace(Box::new(held))
-                        {
-                            release(&self.tracepoints, events, &mut self.report, *before, now, Some(thread));
-                        }
-                        true
-                    },
-                )
-            } else {
-                events.push(*which as u16, spec, stamp, fill).map(|()| true)
+            made = match until {
+                Some(until) => wait(spec, stamp, fill).map(|record| {
+                    let marks = fillers.iter().enumerate();
+                    let since = marks.filter_map(|(field, filler)| Some((field, filler.mark()?))).collect();
+                    self.held += 1;
+                    waiting = Some(Held { which: *which, stamp, record, since, until, order: self.held });
+                    true
+                }),
+                None => events.push(*which as u16, spec, stamp, fill).map(|()| true),
             };
             self.report.unpaired += unpaired.get();
         }
         if let Some(thread) = thread
             && made.is_ok()
         {
+            if let Some(held) = waiting
+                && let Some(before) = thread.held.replace(Box::new(held))
+            {
+                release(&self.tracepoints, events, &mut self.report, *before, now, Some(thread));
+            }
             rule.clears.iter().for_each(|&mark| thread.clear(mark));
             rule.sets.into_iter().for_each(|mark| thread.set(mark, now));
         }
         made
     }
+}
+
+/// The record of an event that will happen later.
+fn wait(
+    spec: &TracepointSpec,
+    stamp: Stamp,
+    fill: impl FnOnce(&mut [u8]) -> Result<(), Unfilled>,
+) -> Result<Vec<u8>, Unfilled> {
+    let mut record = vec![0; spec.record_size()];
+    spec.begin_zeroed(stamp.pid, &mut record)?;
+    fill(&mut record)?;
+    Ok(record)
 }
 
 /// An event that has waited happens now.

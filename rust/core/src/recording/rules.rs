@@ -124,17 +124,36 @@ pub(super) struct Compiled {
 #[derive(Debug)]
 pub(super) enum Filler {
     Constant(i128),
-    Place { slot: usize, shift: u32 },
-    Named { slot: usize, texts: HashMap<Vec<u8>, Chosen>, numbers: HashMap<i128, Chosen>, other: Option<i128> },
-    Ranges { slot: usize, ranges: Vec<(i128, i128, i128)>, other: i128 },
+    Place {
+        slot: usize,
+        shift: u32,
+    },
+    Named {
+        slot: usize,
+        texts: HashMap<Vec<u8>, Chosen>,
+        numbers: HashMap<i128, Chosen>,
+        other: Option<i128>,
+    },
+    Ranges {
+        slot: usize,
+        ranges: Vec<(i128, i128, i128)>,
+        other: i128,
+    },
     Bits(Choice),
     Vm,
     Vcpu,
     Since(usize),
     /// A number as the trace shows it: in units, and hexadecimal ones without their sign.
-    Shown { slot: usize, scale: i128, wraps: Option<Scalar> },
+    Shown {
+        slot: usize,
+        scale: i128,
+        wraps: Option<Scalar>,
+    },
     /// Several of them: `{1,2,3}`.
-    Array { slot: usize, wraps: Option<Scalar> },
+    Array {
+        slot: usize,
+        wraps: Option<Scalar>,
+    },
 }
 
 #[derive(Debug)]
@@ -283,7 +302,10 @@ fn fillers(
             Source::Place { place, shift } => Filler::Place { slot: slot(place)?, shift: *shift },
             Source::Named { place, texts, numbers, other } => Filler::Named {
                 slot: slot(place)?,
-                texts: texts.iter().map(|(text, pick)| Ok((text.clone().into_bytes(), chosen(pick)?))).collect::<Result<_, _>>()?,
+                texts: texts
+                    .iter()
+                    .map(|(text, pick)| Ok((text.clone().into_bytes(), chosen(pick)?)))
+                    .collect::<Result<_, _>>()?,
                 numbers: numbers.iter().map(|(number, pick)| Ok((*number, chosen(pick)?))).collect::<Result<_, _>>()?,
                 other: *other,
             },
@@ -339,12 +361,12 @@ pub(super) enum Unfilled {
     /// The text has no value for a field, or a table has none for the value: the rule is not for this event.
     NoEntry,
     /// A value that the field cannot hold.
-    Value(EventError),
+    Value(Box<EventError>),
 }
 
 impl From<EventError> for Unfilled {
     fn from(error: EventError) -> Unfilled {
-        Unfilled::Value(error)
+        Unfilled::Value(Box::new(error))
     }
 }
 

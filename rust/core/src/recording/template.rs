@@ -27,9 +27,15 @@ pub type Captures<'a> = [Capture<'a>; MAX_CAPTURES];
 #[derive(Clone, Debug)]
 enum Part {
     Literal(Vec<u8>),
-    Number { slot: usize, hex: bool },
+    Number {
+        slot: usize,
+        hex: bool,
+    },
     /// Up to the literal, which is the next part and is found here; to the end without one.
-    Text { slot: Option<usize>, until: Option<Box<Finder<'static>>> },
+    Text {
+        slot: Option<usize>,
+        until: Option<Box<Finder<'static>>>,
+    },
 }
 
 /// A compiled template.

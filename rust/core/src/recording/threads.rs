@@ -106,8 +106,7 @@ impl Threads {
             let of_vm = &mut self.vms[vm as usize - 1];
             let vcpu = known.unwrap_or_else(|| of_vm.free());
             of_vm.vcpus.insert(vcpu);
-            let thread =
-                Thread { vm, vcpu, stated: known.is_some(), marks: [UNSET; MAX_MARKS], ever: 0, held: None };
+            let thread = Thread { vm, vcpu, stated: known.is_some(), marks: [UNSET; MAX_MARKS], ever: 0, held: None };
             self.by_pid.insert(head.pid, thread);
         }
         let thread = self.by_pid.get_mut(&head.pid)?;
