@@ -93,7 +93,8 @@ class Recording:
             return "csv"
         first = (self._first or self._data[:_PIECE]).lstrip().split(b"\n", 1)[0].removeprefix(b"\xef\xbb\xbf")
         columns = {cell.strip(b' "\r') for cell in first.split(b",")}
-        return "csv" if len(columns) > 1 and columns & {b"time_ns", b"time"} else "ftrace"
+        comment = first.startswith(b"#")
+        return "csv" if not comment and len(columns) > 1 and columns & {b"time_ns", b"time"} else "ftrace"
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, piece by piece: from the beginning, or what was not read yet of what can be read only once.

@@ -107,13 +107,15 @@ impl Table {
             self.filled = (cells + written, ends + ended);
             match result {
                 ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull => grow(&mut self.cells, LONGEST_ROW, self.reader.line())?,
-                ReadRecordResult::OutputEndsFull => grow(&mut self.ends, MOST_COLUMNS, self.reader.line())?,
+                ReadRecordResult::OutputFull => grow(&mut self.cells, LONGEST_ROW).map_err(|max| self.long_row(max))?,
+                ReadRecordResult::OutputEndsFull => {
+                    grow(&mut self.ends, MOST_COLUMNS).map_err(|max| self.long_row(max))?
+                }
                 ReadRecordResult::End => return Ok(()),
                 ReadRecordResult::Record => {
                     let (cells, ends) = std::mem::take(&mut self.filled);
-                    let inside = self.cells[..cells].iter().filter(|&&b| b == b'\n').count() as u64;
-                    let line = self.reader.line() - inside - u64::from(newline);
+                    let inside = newlines(&self.cells[..cells]);
+                    let line = self.reader.line().saturating_sub(inside + u64::from(newline));
                     let row = Row { line, cells: &self.cells[..cells], ends: &self.ends[..ends] };
                     out.report.lines = line + inside;
                     match &mut self.header {
@@ -125,11 +127,23 @@ impl Table {
         }
         Ok(())
     }
+
+    /// The row that is being read has no end.
+    fn long_row(&self, max: usize) -> RecordingError {
+        let line = self.reader.line().saturating_sub(newlines(&self.cells[..self.filled.0]));
+        RecordingError::LongRow { line, max }
+    }
 }
 
-fn grow<T: Copy + Default>(buffer: &mut Vec<T>, max: usize, line: u64) -> Result<(), RecordingError> {
+/// Ends of lines within quotes.
+fn newlines(cells: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', cells).count() as u64
+}
+
+/// Makes room, or gives back the limit.
+fn grow<T: Copy + Default>(buffer: &mut Vec<T>, max: usize) -> Result<(), usize> {
     if buffer.len() >= max {
-        return Err(RecordingError::LongRow { line, max });
+        return Err(max);
     }
     buffer.resize((2 * buffer.len()).min(max), T::default());
     Ok(())
