@@ -22,7 +22,7 @@ mod threads;
 
 pub use error::RecordingError;
 pub use events::Events;
-pub use lines::{LONGEST_LINE, Lines};
+pub use lines::{LONGEST_LINE, Lines, Piece};
 pub use names::NameCount;
 pub use reader::{Form, Reader, Report};
 pub use rules::{Bits, MAX_MARKS, Pick, Rule, Source, Target};
