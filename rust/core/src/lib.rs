@@ -24,4 +24,6 @@ pub mod engine;
 
 pub mod event;
 
+pub mod recording;
+
 pub mod bench;
