@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::event::TracepointSpec;
 
 /// The most names that are told apart; what comes after them is counted together.
@@ -41,7 +43,7 @@ struct Name {
 /// All names, by event and then by system.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    by_event: HashMap<Vec<u8>, Vec<usize>>,
+    by_event: HashMap<Vec<u8>, Vec<usize>, RandomState>,
     all: Vec<Name>,
 }
 

@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::RecordingError;
 use super::csv::Table;
 use super::events::Events;
@@ -97,7 +99,7 @@ pub struct Reader {
     known: bool,
     /// The first line that is no event.
     strange: Option<(u64, String)>,
-    last_on_cpu: HashMap<u32, u64>,
+    last_on_cpu: HashMap<u32, u64, RandomState>,
     held: u64,
 }
 
@@ -138,7 +140,7 @@ impl Reader {
             begun: false,
             known: false,
             strange: None,
-            last_on_cpu: HashMap::new(),
+            last_on_cpu: HashMap::default(),
             held: 0,
         })
     }

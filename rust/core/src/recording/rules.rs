@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::RecordingError;
 use super::template::{Capture, Captures, Template};
 use crate::event::{EventError, FieldType, Form, Scalar, TracepointSpec, Value};
@@ -106,6 +108,8 @@ pub enum Pick {
 #[derive(Debug)]
 pub(super) struct Compiled {
     templates: Vec<Template>,
+    /// How many places they have.
+    places: usize,
     pub(super) becomes: Option<(usize, Vec<Filler>)>,
     pub(super) unless: Vec<String>,
     pub(super) sets: Option<usize>,
@@ -130,8 +134,8 @@ pub(super) enum Filler {
     },
     Named {
         slot: usize,
-        texts: HashMap<Vec<u8>, Chosen>,
-        numbers: HashMap<i128, Chosen>,
+        texts: HashMap<Vec<u8>, Chosen, RandomState>,
+        numbers: HashMap<i128, Chosen, RandomState>,
         other: Option<i128>,
     },
     Ranges {
@@ -209,6 +213,7 @@ impl Compiled {
             || becomes.as_ref().is_some_and(|(_, fillers)| fillers.iter().any(of_thread));
         Ok(Compiled {
             templates,
+            places: places.len(),
             becomes,
             unless: rule.unless.clone(),
             sets,
@@ -231,7 +236,8 @@ impl Compiled {
             if template.matches(text, &mut captures) {
                 return Some(captures);
             }
-            captures = Captures::default();
+            // What did not match may have filled some places.
+            captures[..self.places].fill(Capture::None);
         }
         None
     }

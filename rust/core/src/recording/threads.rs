@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use super::MAX_MARKS;
 use super::ftrace::Head;
 use crate::event::Stamp;
@@ -64,7 +66,7 @@ impl Thread {
 /// The vCPUs of a VM that are known.
 #[derive(Debug, Default)]
 struct Vm {
-    vcpus: HashSet<u32>,
+    vcpus: HashSet<u32, RandomState>,
     /// No smaller number is free.
     next: u32,
 }
@@ -82,8 +84,8 @@ impl Vm {
 /// All threads that are vCPUs.
 #[derive(Debug, Default)]
 pub(super) struct Threads {
-    by_pid: HashMap<i32, Thread>,
-    by_tgid: HashMap<i32, u32>,
+    by_pid: HashMap<i32, Thread, RandomState>,
+    by_tgid: HashMap<i32, u32, RandomState>,
     /// The VMs, by their number less one.
     vms: Vec<Vm>,
     /// The VM of the last event in a vCPU's thread.
