@@ -207,7 +207,9 @@ class Bench:
     def _matching(self, pattern: str) -> list[str]:
         found = fnmatch.filter(self.tracepoints, pattern)
         if not found:
-            raise NotFound(f"no tracepoint matches {pattern}{did_you_mean(pattern, self.tracepoints)}")
+            subsystems = {f"{handle.declaration.subsystem}:*" for handle in self.tracepoints.values()}
+            near = did_you_mean(pattern, [*sorted(subsystems), *self.tracepoints])
+            raise NotFound(f"no tracepoint matches {pattern}{near}")
         return found
 
     def set_filter(self, pattern: str | Iterable[str], text: str | None) -> list[str]:
