@@ -25,7 +25,10 @@ def exits() -> bytes:
     """Entries and exits of four vCPUs in turn."""
     line = "       CPU {0}/KVM-{1}   [00{0}] d..1. {2}.{3:06}: kvm_{4}\n"
     end = "info1 0x0000000000000000 info2 0x0000000000000000 intr_info 0x00000000 error_code 0x00000000"
-    texts = [("entry", "vcpu {0}, rip 0xffffffff81a0b7c2"), ("exit", f"vcpu {{0}} reason HLT rip 0xffffffff81a0b7c2 {end}")]
+    texts = [
+        ("entry", "vcpu {0}, rip 0xffffffff81a0b7c2"),
+        ("exit", f"vcpu {{0}} reason HLT rip 0xffffffff81a0b7c2 {end}"),
+    ]
     lines = []
     for n in range(10_000):
         cpu, (event, text) = n // 2 % 4, texts[n % 2]
@@ -55,7 +58,11 @@ def rate(path: Path, lines: int, program: bool) -> float:
 def main() -> None:
     """Prints the table."""
     head = b"event,time_ns,cpu,vm_id,vcpu_id,exit_reason,duration_ns\n"
-    sources = [("guest, all of kvm", b"", GUEST.read_bytes()), ("entries and exits", b"", exits()), ("table", head, table())]
+    sources = [
+        ("guest, all of kvm", b"", GUEST.read_bytes()),
+        ("entries and exits", b"", exits()),
+        ("table", head, table()),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for name, first, piece in sources:
             path = Path(folder) / "recording"
