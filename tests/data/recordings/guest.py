@@ -137,4 +137,5 @@ def main() -> None:
     os._exit(0)  # the second vCPUs sleep in the kernel
 
 
-main()
+if __name__ == "__main__":
+    main()
