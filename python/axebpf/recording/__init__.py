@@ -12,9 +12,23 @@ from typing import Any, BinaryIO
 
 from axebpf.errors import RecordingError, did_you_mean
 from axebpf.recording import kvm
-from axebpf.recording.rules import VCPU, VM, Rule, Value, bits, named, place, ranges, since
+from axebpf.recording.rules import VCPU, VM, Rule, Value, bits, named, place, ranges, since, table
 
-__all__ = ["FORMATS", "VCPU", "VM", "Recording", "Rule", "Value", "bits", "kvm", "named", "place", "ranges", "since"]
+__all__ = [
+    "FORMATS",
+    "VCPU",
+    "VM",
+    "Recording",
+    "Rule",
+    "Value",
+    "bits",
+    "kvm",
+    "named",
+    "place",
+    "ranges",
+    "since",
+    "table",
+]
 
 FORMATS = ("ftrace", "csv")
 """What a recording may be written as."""

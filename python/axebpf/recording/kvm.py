@@ -15,7 +15,17 @@ from typing import Final
 from axebpf.recording.rules import VCPU, VM, Rule, Value, bits, named, place, ranges, since
 from axebpf.tracepoints import AccessType, DeviceType, ExitReason
 
-__all__ = ["ARM64_EXITS", "DEVICES", "PORTS", "RISCV_EXITS", "RULES", "SVM_EXITS", "USER_EXITS", "VMX_EXITS"]
+__all__ = [
+    "ARM64_EXITS",
+    "DEVICES",
+    "PORTS",
+    "RISCV_EXITS",
+    "RULES",
+    "SVM_EXITS",
+    "USER_EXITS",
+    "VMX_EXITS",
+    "exit_table",
+]
 
 _E = ExitReason
 
@@ -279,3 +289,25 @@ RULES: Final[tuple[Rule, ...]] = (
     _left_out("kvm:kvm_emulate_insn", "how KVM handles an exit"),
 )  # fmt: skip
 """The table that `bench.replay` goes by where it is given none."""
+
+
+def exit_table() -> str:
+    """The exits of each kind of processor and the reasons that they become, as a Markdown table.
+
+    >>> exit_table().splitlines()[2]
+    '| x86-64 VMX | `EXTERNAL_INTERRUPT` (1) | `EXTERNAL_INTERRUPT` |'
+    """
+
+    def reason(value: int | Value) -> str:
+        if isinstance(value, int):
+            return f"`{ExitReason(value).name}`"
+        place, ((bit, yes),), no = value.arguments
+        return f"`{ExitReason(yes).name}` if bit {bit} of {place}, else `{ExitReason(no).name}`"
+
+    rows = [("x86-64 VMX", f"`{name}` ({number})", value) for (number, name), value in VMX_EXITS.items()]
+    rows += [("x86-64 SVM", f"`{name}` ({number:#x})", value) for (number, name), value in SVM_EXITS.items()]
+    rows += [("arm64 trap", f"`{name}`", value) for name, value in ARM64_EXITS.items()]
+    rows += [("riscv64 scause", f"{cause:#x}", value) for cause, value in RISCV_EXITS.items()]
+    rows += [("to user space", f"`{name}`", value) for name, value in USER_EXITS.items()]
+    lines = ["| of | exit | reason |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| {kind} | {name} | {reason(value)} |" for kind, name, value in rows)])

@@ -11,11 +11,11 @@ place, and `{}` is passed over. What follows the end of `text` does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["VCPU", "VM", "Rule", "Value", "bits", "named", "place", "ranges", "since"]
+__all__ = ["VCPU", "VM", "Rule", "Value", "bits", "named", "place", "ranges", "since", "table"]
 
 
 @dataclass(frozen=True)
@@ -135,3 +135,32 @@ class Rule:
             self.event, list(self.texts), becomes, list(self.unless), self.sets, list(self.clears), self.until,
             self.on_vcpu,
         )  # fmt: skip
+
+
+def table(rules: Iterable[Rule]) -> str:
+    """Rules as a Markdown table: event, what it becomes, and the value of each field, or why it is left out.
+
+    >>> print(table([Rule("a:b", "{x}", "vmm:vm_destroy", {"vm_id": place("x")}), Rule("a:c", why="it says nothing")]))
+    | event | becomes | fields, or why not |
+    | --- | --- | --- |
+    | `a:b` | `vmm:vm_destroy` | vm_id: x |
+    | `a:c` | - | it says nothing |
+    """
+    merged: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    notes: dict[tuple[str, str], str] = {}
+    for rule in rules:
+        # Rules of one event that become the same differ in some values only.
+        row = (rule.event, rule.becomes or "")
+        values = merged.setdefault(row, {})
+        for name, value in rule.fields.items():
+            values.setdefault(name, {})[str(value)] = None
+        if rule.becomes is None:
+            values.setdefault("", {})[rule.why] = None  # a dictionary, because it keeps the order
+        notes[row] = f"; at the next {rule.until}" if rule.until else ""
+        notes[row] += f"; not beside {', '.join(f'`{event}`' for event in rule.unless)}" if rule.unless else ""
+    lines = ["| event | becomes | fields, or why not |", "| --- | --- | --- |"]
+    for (event, becomes), values in merged.items():
+        cells = ", ".join((f"{name}: " if name else "") + " or ".join(all_of_it) for name, all_of_it in values.items())
+        target = f"`{becomes}`" if becomes else "-"
+        lines.append(f"| `{event}` | {target} | {cells}{notes[event, becomes]} |")
+    return "\n".join(lines)
