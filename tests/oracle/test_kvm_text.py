@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from axebpf import Bench, ExitReason
-
 from test_oracle_traceevent import TraceEvent, traceevent  # noqa: F401 (a fixture)
 
 EVENTS = Path("/sys/kernel/tracing/events/kvm")
