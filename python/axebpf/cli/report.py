@@ -60,9 +60,13 @@ def workload(screen: Screen, session: Session) -> None:
     if isinstance(source, Recording):
         screen.heading(source.file, f"{source.format}, {_counted(source.events.total(), 'event')} recorded")
     else:
-        screen.heading(source.workload, ", ".join(f"{n}={v}" for n, v in source.parameters.items() if v is not None))
-    spent = source.last_ns - source.first_ns if isinstance(source, Recording) else session.time_ns
-    events = f"{number(sum(session.fired.values()))} events in {duration(spent)} of the hypervisor's time"
+        given = {n: f"{v:.6g}" if isinstance(v, float) else v for n, v in source.parameters.items() if v is not None}
+        screen.heading(source.workload, ", ".join(f"{n}={v}" for n, v in given.items()))
+    events = f"{number(sum(session.fired.values()))} events"
+    if isinstance(source, Recording):
+        events += f" in {duration(source.last_ns - source.first_ns)} of the hypervisor's time"
+    else:  # many workloads begin when the hypervisor has long been up
+        events += f", the last {duration(session.time_ns)} after power-on"
     if isinstance(session.stopped, KeyboardInterrupt):
         events += ", then interrupted"
     elif session.stopped is not None:

@@ -127,8 +127,7 @@ class Session:
         """About how many events there will be, where that is known."""
         if isinstance(self.source, Recording):
             return self.source.events.total() - self.source.unmapped.total()
-        events = self.source.parameters.get("events")
-        return events if isinstance(events, int) else None
+        return self.source.expected
 
     # What came of it. The bench was fresh, so all its counts are of this run.
 
