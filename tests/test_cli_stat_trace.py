@@ -8,7 +8,6 @@ import pty
 import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 

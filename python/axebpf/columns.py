@@ -123,8 +123,8 @@ def read_column(tracepoint: str, name: str, values: Any, kind: FieldType) -> Col
         column, least, greatest = Column(int(values), kind), int(values), int(values)
     else:
         try:
-            # Arrow gives the rows of an array field as objects.
-            values = values.tolist() if getattr(values, "dtype", None) == object else values
+            if isinstance(values, np.ndarray) and values.dtype.kind == "O":  # as Arrow gives the rows of an array field
+                values = values.tolist()
             array = np.asarray(values)
         except (TypeError, ValueError, OverflowError) as error:
             raise refuse(f"is {kind.text}, and no column of it can be made of this: {error}") from None
