@@ -432,7 +432,7 @@ class Bench:
         stream = make(workload, **parameters)
         if stream.cpus > self.cpus:
             raise HypervisorError(
-                f"{stream.workload} has {stream.cpus} CPUs so, this bench {self.cpus}; "
+                f"{stream.workload} needs {stream.cpus} CPUs with these parameters, this bench has {self.cpus}; "
                 f"make it with Bench(cpus={stream.cpus})",
                 workload=stream.workload,
             )

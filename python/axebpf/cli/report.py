@@ -55,8 +55,11 @@ def source(screen: Screen, session: Session) -> None:
     """What was run, or replayed."""
     screen.heading(session.source.name, session.source.note)
     result = session.result
-    time_ns = session.time_ns if not isinstance(result, ReplayResult) else result.time_ns - result.first_ns
-    events = f"{number(sum(session.fired.values()))} events in {duration(max(0, time_ns))} of the hypervisor's time"
+    events = f"{number(sum(session.fired.values()))} events"
+    if isinstance(result, ReplayResult):
+        events += f" in {duration(max(0, result.time_ns - result.first_ns))} of the hypervisor's time"
+    else:  # many workloads begin when the hypervisor has long been up
+        events += f", the last {duration(session.time_ns)} after power-on"
     if isinstance(session.stopped, KeyboardInterrupt):
         events += ", then interrupted"
     elif session.stopped is not None:

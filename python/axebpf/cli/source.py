@@ -56,7 +56,10 @@ class SimulatedEvents:
     @property
     def note(self) -> str:
         """Its parameters."""
-        return ", ".join(f"{name}={value}" for name, value in self.stream.parameters.items() if value is not None)
+        given = {
+            n: f"{v:.6g}" if isinstance(v, float) else v for n, v in self.stream.parameters.items() if v is not None
+        }
+        return ", ".join(f"{name}={value}" for name, value in given.items())
 
     @property
     def cpus(self) -> int:
@@ -65,9 +68,8 @@ class SimulatedEvents:
 
     @property
     def expected(self) -> int | None:
-        """What was asked for."""
-        events = self.stream.parameters.get("events")
-        return events if isinstance(events, int) else None
+        """What the workload foretells."""
+        return self.stream.expected
 
     def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult:
         """Runs it."""
