@@ -98,6 +98,7 @@ bench: $(VENV)/package.stamp $(VENV)/dev.stamp ## Rust benches, then the anchors
 	$(CARGO) bench -p axebpf-core
 	$(BIN)/python benches/python/fire.py
 	$(BIN)/python benches/python/workloads.py
+	$(BIN)/python benches/python/replay.py
 	@if command -v gcc >/dev/null && [ -n "$(CLANG)" ] && [ -e /usr/include/bpf/bpf_helpers.h ]; then \
 		$(BIN)/python benches/anchors/bench.py --clang "$(CLANG)" --rounds 3 --repeat 200000; \
 	else \

@@ -315,6 +315,10 @@ def test_array_fields_in_columns() -> None:
         (b"a", [1, 2, 3], False),
         (b"bc", [4, 5, 6], True),
     ]
+    arrow = pytest.importorskip("pyarrow")
+    words = arrow.array([[7, 8, 9]], arrow.list_(arrow.uint32(), 3))
+    whole.fire_many(arrow.table({"words": words}), small=1, minus=1, flag=1, comm=[b"d"], last=0)
+    assert seen(whole)[-1].words == [7, 8, 9]
 
 
 @pytest.mark.parametrize(

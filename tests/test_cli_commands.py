@@ -29,6 +29,11 @@ def test_the_installed_script_is_this_command() -> None:
     assert ran.stdout == f"axebpf {version('axebpf')}\n"
 
 
+def test_the_package_is_this_command_too() -> None:
+    ran = subprocess.run([sys.executable, "-m", "axebpf", "--version"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"axebpf {version('axebpf')}\n"
+
+
 def test_help_names_all_commands_and_the_exit_codes(cli: Any) -> None:
     ran = cli("--help")
     assert ran.code == 0

@@ -50,6 +50,12 @@ def test_what_is_missing_comes_with_a_command_to_get_it(cli: Any, monkeypatch: p
     assert "not found; CLANG may name one" in ran.out
 
 
+def test_a_clang_that_is_named_and_not_there_is_missing(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLANG", "/nowhere/clang")
+    found = findings(cli)["clang"]
+    assert (found["found"], found["detail"]) == (False, "CLANG is /nowhere/clang, which is not there")
+
+
 def test_without_a_package_that_it_needs_the_exit_code_is_1(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     ran = cli("doctor")

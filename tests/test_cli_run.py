@@ -72,7 +72,7 @@ def test_it_says_what_it_read_and_ran(cli: Any, same: Any) -> None:
     assert f"{EXITS}: 1 program, 1 map, licence GPL\n  variables: threshold_ns = 0\n" in out
     assert "boot: vms=2, vcpus=1, seed=5, arch=aarch64, duration_s=0.5\n" in out
     events = f"{result.events:,}".replace(",", " ")
-    assert f"  {events} events in " in out
+    assert f"  {events} events, the last {result.time_ns / 1e9:.1f} s after power-on\n" in out
     (program,) = table(out, "Programs")[1:]
     stats = progs["exits.bpf.o"]["on_exit"].stats
     mean = f"{stats.instructions / stats.runs:.1f}"

@@ -2,8 +2,9 @@
 
 - `python` blocks run one after the other, a page in one namespace. Where a line is `print(...)  # text`, the text must
   have been printed by the block; `…` in it stands for anything.
-- `console` blocks run line by line, what follows `$ `, in a folder that has `python/axebpf/examples` and those blocks
-  before, of any language, that have a title: `title="calls.bpf.c"` makes a block that file.
+- `console` blocks run line by line, what follows `$ `, in a folder that has `python/axebpf/examples`, a recording
+  `trace.txt`, a program `exits.bpf.o` and those blocks before, of any language, that have a title:
+  `title="calls.bpf.c"` makes a block that file.
 - `c` blocks compile without a warning.
 - `py`, `text` and others that say nothing to a reader about running them are only shown.
 
@@ -34,6 +35,7 @@ RUN, SHOWN = {"python", "console", "c"}, {"py", "text", "toml", "yaml"}
 NOT_RUN = {
     "make": "builds the environment that runs this test",
     "source": "enters the environment that runs this test",
+    "trace-cmd": "reads a recording in its own binary form",
     "pip": "changes the environment that runs this test",
 }
 """Commands that a page may show and that are left out here, with the reason."""
@@ -78,8 +80,10 @@ def having(what: Callable[[Block], object]) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder like a clone's root, as far as the pages use it."""
+    """A folder like a clone's root, as far as the pages use it, with a recording and a program of the reader's."""
     shutil.copytree(example("vmm.h").parent, tmp_path / "python" / "axebpf" / "examples")
+    shutil.copy(example("exits.bpf.o"), tmp_path)
+    shutil.copy(ROOT / "tests" / "data" / "recordings" / "guest.trace.txt", tmp_path / "trace.txt")
     return tmp_path
 
 

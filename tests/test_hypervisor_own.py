@@ -184,7 +184,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: seen(of(boots(0, cpu=2), cpus=2)), "of has events on CPU 2 and 2 CPUs; define it with cpus=3"),
     (lambda: seen(of([1])), "of yields int; expected Events, or a list of them"),
     (lambda: seen(of(7)), "of yields int; expected Events, or a list of them"),
-    (lambda: seen(of(boots(0), cpus=9)), "of has 9 CPUs so, this bench 8; make it with Bench(cpus=9)"),
+    (
+        lambda: seen(of(boots(0), cpus=9)),
+        "of needs 9 CPUs with these parameters, this bench has 8; make it with Bench(cpus=9)",
+    ),
 ]
 
 
@@ -229,6 +232,10 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
         "name is char[8], whose column has one dimension; this one has the shape ()",
     ),
     (lambda: sample(numbers=[1, 2]), FieldError, "numbers is u64[2], whose column has two dimensions, 2 a row"),
+    (lambda: sample(numbers=np.array([[1, -2]])), FieldError, "numbers is u64[2] and takes 0 to 18446744073709551615"),
+    (lambda: sample(numbers=[[1, 2.5]]), FieldError, "numbers has a column of float64 of 2 dimensions; expected two"),
+    (lambda: sample(numbers=[["1", "2"]]), FieldError, "numbers has a column of <U1 of 2 dimensions; expected two"),
+    (lambda: sample(numbers=[[1, 2], [3]]), FieldError, "numbers is u64[2], and no column of it can be made of this"),
     (lambda: sample(numbers=[[1, 2, 3]]), FieldError, "numbers is u64[2], whose column has two dimensions, 2 a row"),
     (lambda: sample(flag=2), FieldError, "flag is bool and takes 0 to 1, not 2"),
 ]

@@ -279,3 +279,9 @@ def test_the_page_about_workloads_names_each_and_says_where_it_begins() -> None:
         first = next(iter(workload(name, duration_s=0.1)))
         at_power_on = first.names[first.order[0]] == "vmm:vmm_init"
         assert begins == ("at power-on" if at_power_on else "running")
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_stream_knows_about_how_many_events_it_has(name: str) -> None:
+    stream = workload(name)
+    assert stream.expected == pytest.approx(sum(map(len, stream)), rel=0.1)

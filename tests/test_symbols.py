@@ -97,6 +97,12 @@ def test_a_table_is_a_container_of_its_symbols(table: SymbolTable) -> None:
     assert (table.stext, table.etext) == (STEXT, ETEXT)
 
 
+@pytest.mark.parametrize("index", ["vcpu_run", slice(1, 2), 1.0, None])
+def test_an_index_is_a_number(table: SymbolTable, index: object) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        table[index]  # type: ignore[index]
+
+
 def test_an_empty_table() -> None:
     table = SymbolTable()
     assert (len(table), list(table), repr(table)) == (0, [], "<SymbolTable: no symbols>")

@@ -136,6 +136,21 @@ def test_the_trace_of_one_tracepoint_and_of_all(ring_bench: Bench) -> None:
         bench.trace.to_arrow("vmm:vm_bot")
 
 
+class Named(axebpf.Tracepoint, name="vmm:named", id=260):
+    """A field that is called as the task's name."""
+
+    comm: axebpf.char[8]  # type: ignore[valid-type]
+
+
+def test_a_field_does_not_hide_the_task_of_the_event() -> None:
+    bench = Bench()
+    bench.define(Named).fire(b"guest")
+    bench.enable("vmm:named")
+    bench.tracepoints["vmm:named"].fire(b"guest")
+    (row,) = bench.trace.to_arrow("vmm:named").to_pylist()
+    assert (row["comm"], row["field.comm"]) == ("axvisor", b"guest")
+
+
 def test_statistics_have_a_row_for_each_tracepoint_that_fired() -> None:
     bench = Bench()
     assert bench.stats.to_numpy().tolist() == []

@@ -18,6 +18,7 @@ __all__ = [
     "Map",
     "Object",
     "Program",
+    "Recording",
     "Statistics",
     "SymbolTable",
     "Tracepoint",
@@ -187,6 +188,12 @@ class Bench:
         """Fires event `i` from the next row of tracepoint `order[i]`, at `times[i]`, on `cpus[i]`.
 
         Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`.
+        """
+
+    def fire_recorded(self, tracepoints: Sequence[Tracepoint], recording: Recording) -> int:
+        """Fires the events of the last piece of a recording, which then no longer has them.
+
+        `tracepoints` are those that it was made for, in the same order.
         """
 
     def trace_text(self, target: str, header: bool) -> str:
@@ -601,3 +608,36 @@ class SymbolTable:
 
     def __len__(self) -> int:
         """Symbols."""
+
+@final
+class Recording:
+    """Reads a recording in pieces."""
+
+    def __new__(
+        cls,
+        file: str,
+        tracepoints: Sequence[TracepointSpec],
+        rules: Sequence[tuple[Any, ...]],
+        csv: bool,
+        event: str | None,
+        cpus: int,
+    ) -> Recording:
+        """`rules` are as `axebpf.recording.Rule.native` makes them. Raises RecordingError for one that cannot be."""
+
+    def survey(self, piece: bytes, last: bool) -> None:
+        """Looks through a piece for `report` and `names`. Raises RecordingError."""
+
+    def begin(self) -> None:
+        """Stands at the beginning again, and keeps in mind which events there are."""
+
+    def feed(self, piece: bytes, last: bool) -> None:
+        """Makes the events of a piece. Raises RecordingError; the events before that are made."""
+
+    def report(self) -> dict[str, Any]:
+        """What was read so far.
+
+        Keys: lines, events, skipped, lost, backwards, unpaired, first_ns, last_ns, cpus, problems, more_problems.
+        """
+
+    def names(self) -> list[tuple[str, int, int, int]]:
+        """Name, lines, lines unmapped and lines passed over of each event so far."""

@@ -11,7 +11,7 @@ array([1, 1], dtype=uint32)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from axebpf.errors import FieldError, did_you_mean
@@ -119,44 +119,62 @@ def read_column(tracepoint: str, name: str, values: Any, kind: FieldType) -> Col
 
     if hasattr(values, "to_numpy"):
         values = values.to_numpy()
-    if kind.count:
+    if isinstance(values, (int, np.integer)) and not kind.count:
+        column, least, greatest = Column(int(values), kind), int(values), int(values)
+    else:
         try:
-            array = np.asarray(values) if kind.base == "char" else np.asarray(values, _BASE_DTYPES[kind.base])
-            if array.dtype.kind == "U":
-                array = np.char.encode(array, "utf-8")
+            if isinstance(values, np.ndarray) and values.dtype.kind == "O":  # as Arrow gives the rows of an array field
+                values = values.tolist()
+            array = np.asarray(values)
         except (TypeError, ValueError, OverflowError) as error:
             raise refuse(f"is {kind.text}, and no column of it can be made of this: {error}") from None
         if kind.base == "char":
-            if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
-                raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
-            array = array.astype(kind.numpy)
-        shape = array.shape[:1] if kind.base == "char" else (*array.shape[:1], kind.count)
-        if array.shape != shape or not array.ndim:
-            expected = "one dimension" if kind.base == "char" else f"two dimensions, {kind.count} a row"
-            raise refuse(f"is {kind.text}, whose column has {expected}; this one has the shape {array.shape}")
-        return Column(np.ascontiguousarray(array), kind)
-    if isinstance(values, (int, np.integer)):
-        least = greatest = int(values)
-        column = Column(int(values), kind)
-    else:
-        array = np.asarray(values)
-        if array.dtype.kind in "fO" and array.ndim == 1 and all(isinstance(v, (int, np.integer)) for v in values):
-            # NumPy makes floats of numbers from 2**63 beside small ones, and objects of larger ones.
-            array = np.array([int(value) for value in values], object)
-            array = array.astype("u8") if array.size and array.min() >= 0 and array.max() < 1 << 64 else array
-        elif array.dtype.kind == "b":
-            array = array.view(np.uint8)
-        elif array.dtype.kind not in "iu" or array.ndim != 1:
-            shown = f"{array.dtype} of {array.ndim} dimensions"
-            raise refuse(f"has a column of {shown}; expected one dimension of integers")
-        if not array.size:
-            array = array.astype(np.uint64)
+            return Column(_texts(array, kind, refuse), kind)
+        array = _integers(array, values, kind, refuse)
         column = Column(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), kind)
         least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
     low, high = (0, 1) if kind.base == "bool" else (kind.minimum, kind.maximum)
     if not (low <= least and greatest <= high):
         wrong = least if least < low else greatest
-        rows = column.rows
-        row = "" if rows is None else f" (row {int(np.flatnonzero(column.values == wrong)[0])})"
+        row = "" if column.rows is None else f" (row {int(np.argwhere(column.values == wrong)[0][0])})"
         raise refuse(f"is {kind.text} and takes {low} to {high}, not {wrong}{row}")
+    if kind.count:  # whose bytes the core takes
+        column.values = column.spread(len(column.values))
     return column
+
+
+def _texts(array: np.ndarray[Any, Any], kind: FieldType, refuse: Callable[[str], FieldError]) -> Any:
+    """Texts as the bytes of their field."""
+    import numpy as np
+
+    if array.dtype.kind == "U":
+        array = np.char.encode(array, "utf-8")
+    if array.dtype.kind != "S" or array.dtype.itemsize > kind.count:
+        raise refuse(f"is {kind.text} and takes texts of so many bytes, not {array.dtype}")
+    if array.ndim != 1:
+        raise refuse(f"is {kind.text}, whose column has one dimension; this one has the shape {array.shape}")
+    return np.ascontiguousarray(array, kind.numpy)
+
+
+def _integers(array: np.ndarray[Any, Any], values: Any, kind: FieldType, refuse: Callable[[str], FieldError]) -> Any:
+    """An array of integers, with a second dimension for an array field; `values` is what it was made of."""
+    import numpy as np
+
+    dimensions, words = (2, "two dimensions") if kind.count else (1, "one dimension")
+    whole = array.dtype.kind in "iub"
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    elif array.dtype.kind in "fO" and array.ndim == dimensions:
+        # NumPy makes floats of numbers from 2**63 beside small ones, and objects of larger ones.
+        exact = np.asarray(values, object)
+        whole = exact.shape == array.shape and all(isinstance(value, (int, np.integer)) for value in exact.flat)
+        if whole:
+            unsigned = not exact.size or (exact.min() >= 0 and exact.max() < 1 << 64)
+            array = exact.astype("u8") if unsigned else exact
+    if kind.count and whole and array.shape[1:] != (kind.count,):
+        expected = f"{words}, {kind.count} a row"
+        raise refuse(f"is {kind.text}, whose column has {expected}; this one has the shape {array.shape}")
+    if not whole or array.ndim != dimensions:
+        shown = f"{array.dtype} of {array.ndim} dimensions"
+        raise refuse(f"has a column of {shown}; expected {words} of integers")
+    return array

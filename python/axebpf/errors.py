@@ -235,8 +235,13 @@ class AlreadyInitialized(TracepointError, RuntimeError):
         super().__init__(message)
 
 
-class InvalidName(TracepointError, ValueError):
-    """A tracepoint's name that is not `subsystem:event`; also a `ValueError`."""
+class InvalidName(TracepointError, ValueError, KeyError):
+    """A tracepoint's name that is not `subsystem:event`; also a `ValueError`, and a `KeyError` so that `in` is False.
+
+    >>> import axebpf
+    >>> "vm_boot" in axebpf.Bench().tracepoints
+    False
+    """
 
 
 class DeclarationError(TracepointError, TypeError):

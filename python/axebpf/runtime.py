@@ -162,6 +162,8 @@ def load_program(program: EbpfProgram) -> int:
 
     Raises LoadError for instructions that cannot be, MapError for maps that cannot be made.
     """
+    if not isinstance(program, EbpfProgram):
+        raise TypeError(f"load_program takes an EbpfProgram, not {type(program).__name__}; EbpfProgram(data) makes one")
     loaded = program._on_default()._again()
     default_bench()._programs.append(loaded)
     kept(_sources)[loaded.id] = program

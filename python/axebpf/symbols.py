@@ -20,6 +20,7 @@ The module's functions are the seed's: one table, of the default bench.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -230,7 +231,8 @@ class SymbolTable:
 
     def __getitem__(self, index: int) -> Symbol:
         """The symbol at a place in the order of addresses, from the end where it is negative."""
-        place = index + len(self) if index < 0 else index
+        place = operator.index(index)
+        place += len(self) if place < 0 else 0
         found = self._native.get(place) if place >= 0 else None
         if found is None:
             raise IndexError(f"index {index} of a table of {len(self)} symbols")

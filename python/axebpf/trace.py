@@ -133,7 +133,8 @@ class Trace:
     def to_arrow(self, name: str | None = None) -> pa.Table:
         """The entries as an Arrow table, by time: `time_ns`, `cpu`, `pid`, `comm` and more.
 
-        Of one tracepoint, its fields; without a name all entries, with `event` and the `text` of the trace line.
+        Of one tracepoint, its fields, one that is called as those four as `field.comm`; without a name all entries,
+        with `event` and the `text` of the trace line.
         Raises NotFound for an unknown tracepoint, ImportError without pyarrow.
         """
         from axebpf.tables import arrow_table
@@ -147,7 +148,9 @@ class Trace:
             columns["text"] = [self._line(entry) for entry in entries]
             return arrow_table(columns)
         records = self._records_of(entries, name)
-        return arrow_table(columns | {field[0]: records[field[0]] for field in self._layouts[name].fields})
+        fields = {field[0]: records[field[0]] for field in self._layouts[name].fields}
+        # A field may be called `comm` too.
+        return arrow_table(columns | {f"field.{n}" if n in columns else n: v for n, v in fields.items()})
 
     def _events(self, name: str) -> list[Event]:
         if name not in self._layouts:

@@ -96,7 +96,7 @@ def test_names_have_one_number_each() -> None:
 
 
 def test_names_do_not_run_over() -> None:
-    """Seed: 65535 stood for "full" the seed; here the name that finds no room is an error."""
+    """Seed: 65535 stood for "full"; here the name that finds no room is an error."""
     for number in range(65535):
         assert register_event_name(f"name {number}") == number
     with pytest.raises(FieldError, match="no number is left for the name one more: there are 65535"):

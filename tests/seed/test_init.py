@@ -40,7 +40,7 @@ def test_options_are_those_of_a_bench() -> None:
 
 @pytest.mark.usefixtures("_threads_take_turns_often")
 def test_threads_that_call_it_at_once_get_one_bench() -> None:
-    """Seed's defect: tracepoint.py published its flag before the manager existed."""
+    """Seed's defect: tracepoint.rs published its flag before the manager existed."""
     for _ in range(20):
         together = threading.Barrier(5)
         made: list[Bench] = []

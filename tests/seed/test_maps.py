@@ -149,7 +149,7 @@ def test_keys_and_values_of_other_lengths() -> None:
 
 
 def test_flags_of_an_update() -> None:
-    """Seed: flags are ignored the seed at first, and checked later; here as on Linux."""
+    """Seed: flags were ignored at first, and checked later; here as on Linux."""
     number = maps.create(MapDef(MapType.HASH_MAP, 8, 8, 64))
     with pytest.raises(MapError) as caught:
         maps.update_elem(number, u64(1), u64(1), EXIST)
@@ -161,7 +161,7 @@ def test_flags_of_an_update() -> None:
 
 
 def test_a_queue_is_filled_peeked_and_drained(default_bench: Bench) -> None:
-    """Seed: a full queue is NoSpace, with BPF_EXIST it drops its oldest; the seed has no way to drain it."""
+    """Seed: a full queue is NoSpace, with BPF_EXIST it drops its oldest; it had no way to drain it."""
     number = maps.create(MapDef(MapType.QUEUE, 0, 8, 2))
     assert maps.lookup_elem(number, b"") is None
     for value in (1, 2):

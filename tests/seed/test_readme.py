@@ -211,6 +211,27 @@ def test_latencies_have_a_distribution() -> None:
     assert histogram.snapshot().buckets == (0, 1, 0, 0, 0, 0, 0, 0)
 
 
+# Dependencies: what each crate was for
+
+
+def test_filter_expressions() -> None:
+    """Dependencies: tp-lexer, tracepoint filter expressions."""
+    bench = axebpf.init()
+    boots = bench.tracepoints["vmm:vm_boot"]
+    boots.enabled, boots.filter = True, "vm_id & 1 == 1 && duration_ns > 10"
+    for vm_id, duration_ns in ((1, 5), (2, 50), (3, 50)):
+        boots.fire(vm_id=vm_id, duration_ns=duration_ns)
+    assert [event.vm_id for event in bench.trace.records()] == [3]
+
+
+def test_a_symbol_table_is_generated_and_looked_up() -> None:
+    """Dependencies: ksym, symbol table generation and lookup."""
+    symbols = module("symbols", "init", "lookup_symbol", "lookup_addr")
+    axebpf.init()
+    symbols.init(symbols.SymbolTable.from_text("1000 T start\n").to_blob(), 0x1000, 0x2000)
+    assert (symbols.lookup_symbol(0x1004).name, symbols.lookup_addr("start")) == ("start", 0x1000)
+
+
 # Usage
 
 
@@ -245,6 +266,14 @@ def test_the_basic_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert mgr.is_enabled("vmm:vm_create")
     tracepoints.trace_vm_create(vm_id=1, vcpu_num=2, memory_size=64 << 20)
     assert axebpf.default_bench().trace.text().endswith("vm_create: vm_id=1 vcpus=2 memory=64MB\n")
+
+
+def test_tests_run_without_a_kernel_on_the_mock_platform() -> None:
+    """Usage: running tests; what is made without options is a mock, which starts at 1 s on CPU 0 and stands still."""
+    axebpf.init()
+    current = axebpf.platform.current()
+    assert isinstance(current, axebpf.platform.MockPlatform)
+    assert [(current.time_ns(), current.cpu_id()) for _ in range(2)] == [(1_000_000_000, 0)] * 2
 
 
 # Defined tracepoints

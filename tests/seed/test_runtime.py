@@ -147,6 +147,11 @@ def test_loaded_run_and_unloaded() -> None:
         runtime.run_program(UNKNOWN)
 
 
+def test_bytes_are_no_program_yet() -> None:
+    with pytest.raises(TypeError, match=r"takes an EbpfProgram, not bytes; EbpfProgram\(data\) makes one"):
+        runtime.load_program(FORTY_TWO)  # type: ignore[arg-type]
+
+
 def test_a_loaded_program_is_run_on_a_context() -> None:
     number = runtime.load_program(program("r0 = *(u32 *)(r1 +0)\n*(u32 *)(r1 +0) = 5\nexit"))
     memory = bytearray([9, 0, 0, 0])

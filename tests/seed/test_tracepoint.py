@@ -147,6 +147,14 @@ def test_what_there_is_not_is_not_enabled(name: str) -> None:
     assert not TracepointManager(Bench()).is_enabled(name)
 
 
+@pytest.mark.parametrize("name", ["", "vm_boot", "vmm:vm_reboot", "vmm:\ud800", "\ud800"])
+def test_a_table_does_not_contain_what_there_is_not(name: str) -> None:
+    bench = Bench()
+    assert name not in bench.tracepoints
+    assert bench.tracepoints.get(name) is None
+    assert not TracepointManager(bench).is_enabled(name)
+
+
 def test_what_is_got_fires_and_has_its_format() -> None:
     bench = Bench()
     manager = TracepointManager(bench)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import importlib
 import itertools
 import os
 import types
@@ -37,9 +38,10 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
-    from axebpf.bench.run import Progress, ReplayResult, RunResult
+    from axebpf.bench.replay import ReplayResult
+    from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
-    from axebpf.recording import Recording, Rule
+    from axebpf.recording import Rule
     from axebpf.symbols import SymbolTable
 
 __all__ = [
@@ -235,7 +237,9 @@ class Bench:
     def _matching(self, pattern: str) -> list[str]:
         found = fnmatch.filter(self.tracepoints, pattern)
         if not found:
-            raise NotFound(f"no tracepoint matches {pattern}{did_you_mean(pattern, self.tracepoints)}")
+            subsystems = {f"{handle.declaration.subsystem}:*" for handle in self.tracepoints.values()}
+            near = did_you_mean(pattern, [*sorted(subsystems), *self.tracepoints])
+            raise NotFound(f"no tracepoint matches {pattern}{near}")
         return found
 
     def set_filter(self, pattern: str | Iterable[str], text: str | None) -> list[str]:
@@ -458,7 +462,7 @@ class Bench:
         stream = make(workload, **parameters)
         if stream.cpus > self.cpus:
             raise HypervisorError(
-                f"{stream.workload} has {stream.cpus} CPUs so, this bench {self.cpus}; "
+                f"{stream.workload} needs {stream.cpus} CPUs with these parameters, this bench has {self.cpus}; "
                 f"make it with Bench(cpus={stream.cpus})",
                 workload=stream.workload,
             )
@@ -466,37 +470,32 @@ class Bench:
 
     def replay(
         self,
-        source: str | os.PathLike[str] | bytes | Recording,
+        source: str | os.PathLike[str] | bytes | Any,
         *,
         format: str | None = None,
         mapping: Iterable[Rule] | None = None,
+        event: str | None = None,
         progress: Callable[[Progress], object] | None = None,
     ) -> ReplayResult:
-        """Fires the events of a recording, at their times and on their CPUs.
+        r"""Fires the events of a recording: in the order of the file, at its times, on its CPUs, in its threads.
 
-        `source` is the path or the bytes of ftrace text (`trace`, `trace_pipe`, `trace-cmd report`) or CSV, or a
-        `Recording`. Events of this bench's tracepoints are taken as they are, those of KVM by the table
-        `axebpf.recording.KVM`, or `mapping` in its place. All have pid 0 and comm `axvisor`. Raises RecordingError
-        (file, line) for what cannot be read, ClockError where the recording has more CPUs; ProgramFault where a
-        program was stopped.
+        `source` is a path, bytes, a file open for reading or an `axebpf.recording.Recording`: ftrace text (`trace`,
+        `trace_pipe`, `trace-cmd report`, `perf script`) or a table, whose columns are `time_ns` (or `time` in seconds),
+        `event` (or `event=` for all rows), `cpu`, `pid`, `comm` and fields. `format` is `"ftrace"` or `"csv"`, and is
+        found out where it is not given. Events of this bench's tracepoints are taken as they are; `mapping` says what
+        others become, and is Linux's KVM (`axebpf.recording.kvm.RULES`) where it is not given. `progress` is called
+        after each piece of the recording.
 
-        >>> with Bench() as bench:
-        ...     bench.replay(b" qemu-7 [000] ..... 3.000001: kvm_exit: vcpu 0 reason VMCALL rip 0x1").by_tracepoint
-        {'vmm:vcpu_run_exit': 1}
+        Lines that cannot be read and events without a counterpart are counted in the result. Raises RecordingError for
+        what is no recording, for a table that does not fit, and where its events are on more CPUs than the bench has:
+        before the first event, unless it can be read only once, as a pipe. ProgramFault where a program was stopped.
+
+        >>> Bench().replay(b"vcpu0-7  [000] ..... 1.500000: vmm:vm_boot: vm_id=3 duration_ns=20\n").by_tracepoint
+        {'vmm:vm_boot': 1}
         """
-        from axebpf.bench.run import ReplayResult, fire_stream
-        from axebpf.recording import Recording
+        from axebpf.bench.replay import replay
 
-        if not isinstance(source, Recording):
-            known = {handle.name: handle.declaration for handle in self._by_slot}
-            source = Recording(source, format=format, mapping=mapping, tracepoints=known)
-        if source.cpus > self.cpus:
-            raise ClockError(
-                f"{source.file} has events on {source.cpus} CPUs, this bench {self.cpus}; "
-                f"make it with Bench(cpus={source.cpus})"
-            )
-        run = fire_stream(self, source, progress)
-        return ReplayResult(*run, dict(source.unmapped), source.skipped + source.unfit, source.lost, source.backwards)
+        return replay(self, source, format, mapping, event, progress)
 
     @property
     def cpu(self) -> int:
@@ -536,13 +535,11 @@ class Bench:
         )
 
 
-_LAZY_NAMES = frozenset({"Progress", "ReplayResult", "RunResult"})
+_LAZY_NAMES = {"Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
 """What `import axebpf` leaves out, so that it is quick."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
-        from axebpf.bench import run
-
-        return getattr(run, name)
+        return getattr(importlib.import_module(f"axebpf.bench.{_LAZY_NAMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, __all__)}")

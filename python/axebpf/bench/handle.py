@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from axebpf.errors import ClockError
+from axebpf.errors import ClockError, NotFound
 from axebpf.trace import Event
 from axebpf.tracepoint import Tracepoint
 
@@ -188,7 +188,11 @@ class TracepointTable(Mapping[str, TracepointHandle]):
 
     def __getitem__(self, name: str) -> TracepointHandle:
         """A tracepoint. Raises InvalidName or NotFound, which names the nearest one."""
-        return self._bench._by_slot[self._bench._native.slot(name)]
+        try:
+            slot = self._bench._native.slot(name)
+        except UnicodeEncodeError:
+            raise NotFound(f"no tracepoint {name!a}") from None
+        return self._bench._by_slot[slot]
 
     def __iter__(self) -> Iterator[str]:
         return (self._bench._by_slot[slot].name for slot in self._bench._native.sorted())

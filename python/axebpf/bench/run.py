@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from axebpf.bench.program import ProgramStats
 
@@ -29,29 +29,6 @@ class RunResult(NamedTuple):
     """Time of the last event."""
 
 
-class ReplayResult(NamedTuple):
-    """What a recording came to: the first five as in `RunResult`, then what of it did not become events."""
-
-    events: int
-    """Events fired."""
-    by_tracepoint: dict[str, int]
-    """Events of each tracepoint."""
-    lost: int
-    """Trace entries of this bench lost."""
-    programs: dict[str, ProgramStats]
-    """What each program did, by its name."""
-    time_ns: int
-    """Time of the last event."""
-    unmapped: dict[str, int]
-    """Recorded events that nothing here corresponds to, by name."""
-    skipped: int
-    """Lines that could not be read: cut off, or with values that do not fit."""
-    lost_in_recording: int
-    """Events that the recorder says it lost."""
-    backwards: int
-    """Events whose time is before that of the event before them on the same CPU."""
-
-
 class Progress(NamedTuple):
     """How far a run has come."""
 
@@ -61,13 +38,37 @@ class Progress(NamedTuple):
     """Time of the last of them."""
 
 
+Before: TypeAlias = tuple[dict[int, ProgramStats], dict[str, int], int]
+"""What `since` compares with."""
+
+
+def before(bench: Bench) -> Before:
+    """What a bench has counted so far."""
+    return (
+        {program.id: program.stats for program in bench._programs},
+        {name: handle.fired for name, handle in bench.tracepoints.items()},
+        bench.trace.lost,
+    )
+
+
+def since(bench: Bench, then: Before, events: int, time_ns: int) -> RunResult:
+    """What has happened since `before`."""
+    programs, fired, lost = then
+    counts = {name: handle.fired - fired.get(name, 0) for name, handle in bench.tracepoints.items()}
+    return RunResult(
+        events=events,
+        by_tracepoint={name: count for name, count in counts.items() if count},
+        lost=bench.trace.lost - lost,
+        programs=_program_deltas(bench, programs),
+        time_ns=time_ns,
+    )
+
+
 def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None) -> RunResult:
     """Fires the events of a stream and says what became of them; tells `progress` after each chunk."""
     from axebpf.columns import for_core
 
-    before = {program.id: program.stats for program in bench._programs}
-    fired = {name: handle.fired for name, handle in bench.tracepoints.items()}
-    lost = bench.trace.lost
+    then = before(bench)
     events = last = 0
     for chunk in stream:
         handles = [bench.tracepoints[name] for name in chunk.names]
@@ -78,14 +79,7 @@ def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progr
         last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
         if progress is not None:
             progress(Progress(events, last))
-    counts = {name: handle.fired - fired.get(name, 0) for name, handle in bench.tracepoints.items()}
-    return RunResult(
-        events=events,
-        by_tracepoint={name: count for name, count in counts.items() if count},
-        lost=bench.trace.lost - lost,
-        programs=_program_deltas(bench, before),
-        time_ns=last,
-    )
+    return since(bench, then, events, last)
 
 
 def _program_deltas(bench: Bench, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:

@@ -100,5 +100,6 @@ class StatisticsTable(Mapping[str, Statistics]):
 
         if self._bench.closed:
             return html_table("Statistics of a closed bench", [], [], 0)
-        rows = [(name, *(getattr(s, n) for n in self._NUMBERS)) for name, s in self.items()]
+        # Of a tracepoint without a duration, the times stay empty.
+        rows = [(name, *("" if (v := getattr(s, n)) is None else v for n in self._NUMBERS)) for name, s in self.items()]
         return html_table("Statistics, times in ns", ["tracepoint", *self._NUMBERS], rows, len(rows))

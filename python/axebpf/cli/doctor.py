@@ -18,6 +18,7 @@ import typer
 from rich.text import Text
 
 from axebpf.cli.console import Column, Screen
+from axebpf.toolchain import clangs, compiles_for_bpf
 
 __all__ = ["Finding", "doctor", "findings"]
 
@@ -85,17 +86,15 @@ def _package(name: str, requirement: str, purpose: str, needed: bool = False) ->
 
 def _clang() -> Finding:
     purpose, remedy = "compiles programs", _DEBIAN.format("clang")
-    candidates = filter(None, (os.environ.get("CLANG"), "clang", *(f"clang-{n}" for n in range(30, 11, -1))))
     without = ""
-    for name in candidates:
-        path = shutil.which(name)
-        if path is None:
-            continue
-        first = _output(path, "--version").partition("\n")[0]
-        if any(line.split()[:1] == ["bpfel"] for line in _output(path, "--print-targets").splitlines()):
+    for path in clangs():
+        if compiles_for_bpf(path):
+            first = _output(path, "--version").partition("\n")[0]
             return Finding("clang", True, f"{first}, {path}", purpose)
         without = f"{path} has no BPF target"
-    return Finding("clang", False, without or "not found; CLANG may name one", purpose, remedy=remedy)
+    named = os.environ.get("CLANG")
+    absent = f"CLANG is {named}, which is not there" if named else "not found; CLANG may name one"
+    return Finding("clang", False, without or absent, purpose, remedy=remedy)
 
 
 def _output(*command: str) -> str:

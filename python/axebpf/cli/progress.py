@@ -38,13 +38,13 @@ def progress(total: int | None = None) -> Iterator[Callable[[Progress], None] | 
         if so_far.events < _MANY:
             return
         spent = max(time.monotonic() - begun, 1e-9)
-        bar.start()  # once is enough, more does no harm
         bar.update(
             task,
             completed=so_far.events,
             events=f"{so_far.events:,}".replace(",", " "),
             rate=f"{so_far.events / spent / 1e6:.2f} M",
         )
+        bar.start()  # once is enough, more does no harm
 
     try:
         yield show

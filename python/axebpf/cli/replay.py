@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.options import (
     AsJson,
     Budget,
@@ -19,16 +20,33 @@ from axebpf.cli.options import (
 )
 from axebpf.cli.run import run_and_show
 from axebpf.cli.session import Session
+from axebpf.cli.source import recording
+from axebpf.recording import FORMATS
 
 __all__ = ["replay"]
 
+_RECORDING = "The recording"
+
 
 def replay(
-    recording: Annotated[
-        str, typer.Argument(metavar="FILE", help="ftrace text (trace, trace_pipe, trace-cmd report) or CSV.")
-    ],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The recording; - is standard input.")],
     files: Annotated[
         list[str] | None, typer.Argument(metavar="[OBJECT]...", help="Object files (.bpf.o).", show_default=False)
+    ] = None,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What it is written as: {' or '.join(FORMATS)}; found out if not given.", rich_help_panel=_RECORDING
+        ),
+    ] = None,
+    event: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRACEPOINT",
+            help="Of which all rows are, where a table does not say.",
+            rich_help_panel=_RECORDING,
+            autocompletion=tracepoint_names,
+        ),
     ] = None,
     engine: Engine = Engines.AUTO,
     variables: Variables = None,
@@ -39,10 +57,13 @@ def replay(
     rows: Rows = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Load objects, replay a recording of KVM or of AxVisor through them, and show what came of it.
+    """Load objects, attach their programs where their sections say, replay a recording, and show what came of it.
 
-    Says what was read, what was passed over, and why. Without an object: the statistics of the recording.
+    A recording is ftrace text (trace, trace_pipe, trace-cmd report, perf script) or a table (CSV). Events of Linux's
+    KVM become those of the hypervisor. Without an object: the statistics of the recording.
     """
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    session = Session.open_recording(recording, engine=engine.value, **options)
+    if variables and not files:
+        raise typer.BadParameter("there is no object whose variable could be set", param_hint="--set")
+    session = Session.of(recording(file, format, event), engine=engine.value, **options)
     run_and_show(session, files or [], variables or [], enable or [], trace, maps or [], rows, as_json=as_json)

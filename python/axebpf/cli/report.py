@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from rich.text import Text
 
+from axebpf.bench import ReplayResult
 from axebpf.cli.console import BAR, Column, Screen
 from axebpf.cli.session import MapView, Session
 from axebpf.cli.units import BUCKETS, duration, number, sparkline
 from axebpf.cli.values import Enums, cell, leaves
 from axebpf.maps import PerCpu
-from axebpf.recording import Recording
 
 __all__ = [
     "count",
@@ -23,16 +22,14 @@ __all__ = [
     "map_table",
     "objects",
     "programs",
+    "source",
     "statistics",
     "time",
     "trace",
-    "workload",
 ]
 
 _LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
 _WIDE = 92
-_NAMES = 8
-"""Kinds of events that are listed; a recording of a whole kernel has hundreds."""
 _MANY_CPUS = 8
 """With more CPUs than this, only the sum of a per-CPU value is shown."""
 
@@ -54,41 +51,49 @@ def objects(screen: Screen, session: Session) -> None:
     screen.line()
 
 
-def workload(screen: Screen, session: Session) -> None:
-    """What was run, and of a recording what was read, passed over and why."""
-    source = session.source
-    if isinstance(source, Recording):
-        screen.heading(source.file, f"{source.format}, {_counted(source.events.total(), 'event')} recorded")
-    else:
-        screen.heading(source.workload, ", ".join(f"{n}={v}" for n, v in source.parameters.items() if v is not None))
-    spent = source.last_ns - source.first_ns if isinstance(source, Recording) else session.time_ns
-    events = f"{number(sum(session.fired.values()))} events in {duration(spent)} of the hypervisor's time"
+def source(screen: Screen, session: Session) -> None:
+    """What was run, or replayed."""
+    screen.heading(session.source.name, session.source.note)
+    result = session.result
+    events = f"{number(sum(session.fired.values()))} events"
+    if isinstance(result, ReplayResult):
+        events += f" in {duration(max(0, result.time_ns - result.first_ns))} of the hypervisor's time"
+    else:  # many workloads begin when the hypervisor has long been up
+        events += f", the last {duration(session.time_ns)} after power-on"
     if isinstance(session.stopped, KeyboardInterrupt):
         events += ", then interrupted"
     elif session.stopped is not None:
         events += ", then stopped by a fault"
     screen.line(f"  {events}")
-    if isinstance(source, Recording):
-        for line in _passed_over(source):
-            screen.line(f"  {line}", "yellow")
     screen.line()
+    if isinstance(result, ReplayResult):
+        _recording(screen, result)
 
 
-def _passed_over(recording: Recording) -> Iterator[str]:
-    """What of a recording did not become events."""
-    if recording.unmapped:
-        names = ", ".join(f"{name} {number(n)}" for name, n in recording.unmapped.most_common(_NAMES))
-        rest = len(recording.unmapped) - _NAMES
-        more = f" and {rest} more kinds" if rest > 0 else ""
-        yield f"{_counted(recording.unmapped.total(), 'event')} that nothing here corresponds to: {names}{more}"
-    if recording.skipped or recording.unfit:
-        line, text = recording.first_skipped or (0, "")
-        first = f"; the first is line {line}: {text[:60]}"
-        yield f"{_counted(recording.skipped + recording.unfit, 'line')} could not be read{first}"
-    if recording.lost:
-        yield f"{_counted(recording.lost, 'event')} lost by the recorder"
-    if recording.backwards:
-        yield f"{_counted(recording.backwards, 'event')} with a time before that of the one before on the same CPU"
+def _recording(screen: Screen, result: ReplayResult) -> None:
+    """What was in a recording, and what became of it."""
+    fates = {name: (result.passed_over.get(name, 0), result.unmapped.get(name, 0)) for name in result.recorded}
+    rows = []
+    for name, seen in result.recorded.items():
+        passed_over, unmapped = fates[name]
+        rows.append([name, *(count(screen, n) for n in (seen, seen - passed_over - unmapped, passed_over, unmapped))])
+    screen.heading("Recording", f"{_counted(result.lines, 'line')}; what its events became")
+    columns = [Column("event", style="bold"), Column("lines", right=True), Column("fired", right=True)]
+    screen.table([*columns, Column("passed over", right=True), Column("not mapped", right=True)], rows)
+    screen.line()
+    found = {
+        "could not be read": _counted(result.skipped, "line") if result.skipped else "",
+        "lost by the recorder": _counted(result.lost_by_recorder, "event") if result.lost_by_recorder else "",
+        "earlier than the one before on its CPU": _counted(result.backwards, "event") if result.backwards else "",
+        "without its beginning, so 0": _counted(result.unpaired, "duration") if result.unpaired else "",
+    }
+    for what, how_many in found.items():
+        if how_many:
+            screen.line(f"  {how_many} {what}", "yellow")
+    for problem in result.problems:
+        screen.line(f"  {problem}", "yellow")
+    if result.problems or any(found.values()):
+        screen.line()
 
 
 def programs(screen: Screen, session: Session) -> None:

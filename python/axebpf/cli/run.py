@@ -94,7 +94,7 @@ def run_and_show(
 
 def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int, trace: int) -> None:
     report.objects(screen, session)
-    report.workload(screen, session)
+    report.source(screen, session)
     if session.attachments:
         report.programs(screen, session)
     else:

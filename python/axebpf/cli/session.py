@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axebpf.bench import Bench, Link, LoadedObject, Program, Progress, Statistics
+from axebpf.bench import Bench, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
+from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
-from axebpf.cli.workload import find_workload
-from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, RecordingError, did_you_mean
-from axebpf.hypervisor import WORKLOADS, Stream, Workload, workload
+from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
-from axebpf.recording import Recording
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
 
@@ -41,34 +39,27 @@ class Session:
     """A bench, the objects in it, and the workload or recording that it is to see."""
 
     bench: Bench
-    source: Stream | Recording
+    source: Source
     objects: dict[str, LoadedObject] = field(default_factory=dict)
     """By file, as given."""
     attachments: list[Attachment] = field(default_factory=list)
     stopped: BaseException | None = None
     """What ended the run early: a fault, or Ctrl-C."""
+    result: RunResult | ReplayResult | None = None
+    """What the run came to, if it came to its end."""
 
     @classmethod
     def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
-        """A bench with as many CPUs as the workload or recording uses; `options` are those of `Bench`.
+        """A session on a workload or, by its file name, on a recording; `options` are those of `Bench`.
 
-        `name` is a workload's, `FILE.py` with one of your own, or else a recording's. Raises HypervisorError,
-        RecordingError.
+        Raises HypervisorError, RecordingError.
         """
-        found = find_workload(name)
-        if found in WORKLOADS or isinstance(found, Workload) or not _may_be_a_file(name):
-            stream = workload(found, **parameters)
-            return cls(Bench(cpus=stream.cpus, **options), stream)
-        for parameter in parameters:
-            if parameter != "seed":
-                raise RecordingError(f"a recording has no parameter {parameter}", file=name)
-        return cls.open_recording(name, **options)
+        return cls.of(source(name, parameters), **options)
 
     @classmethod
-    def open_recording(cls, file: str, **options: Any) -> Session:
-        """A bench with as many CPUs as the recording uses. Raises RecordingError."""
-        recording = Recording(file)
-        return cls(Bench(cpus=recording.cpus, **options), recording)
+    def of(cls, events: Source, **options: Any) -> Session:
+        """A session on these events: its bench has as many CPUs as they are on."""
+        return cls(Bench(cpus=events.cpus, **options), events)
 
     def load(self, files: Sequence[str], variables: Mapping[str, Any] | None = None) -> None:
         """Loads objects; sets those global variables in each object that has them. Raises LoadError."""
@@ -109,26 +100,12 @@ class Session:
         """
         try:
             if tell is not None:
-                self._run(tell)
+                self.result = self.source.run(self.bench, tell)
                 return
-            with progress(self.expected) as told:
-                self._run(told)
+            with progress(self.source.expected) as told:
+                self.result = self.source.run(self.bench, told)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
-
-    def _run(self, tell: Callable[[Progress], object] | None) -> None:
-        if isinstance(self.source, Recording):
-            self.bench.replay(self.source, progress=tell)
-        else:
-            self.bench.run(self.source, progress=tell)
-
-    @property
-    def expected(self) -> int | None:
-        """About how many events there will be, where that is known."""
-        if isinstance(self.source, Recording):
-            return self.source.events.total() - self.source.unmapped.total()
-        events = self.source.parameters.get("events")
-        return events if isinstance(events, int) else None
 
     # What came of it. The bench was fresh, so all its counts are of this run.
 
@@ -151,20 +128,11 @@ class Session:
         """Statistics of the tracepoints that have fired, the most frequent first; at most `top` of them."""
         return sorted(self.bench.stats.items(), key=lambda item: -item[1].count)[:top]
 
-    def source_json(self) -> dict[str, Any]:
-        """The workload and its parameters, or the recording and what of it did not become events."""
-        source = self.source
-        if not isinstance(source, Recording):
-            return {"workload": {"name": source.workload, "parameters": dict(source.parameters)}}
-        numbers = {"skipped": source.skipped + source.unfit, "lost": source.lost, "backwards": source.backwards}
-        recorded = {"recorded": dict(source.events), "unmapped": dict(source.unmapped), **numbers}
-        return {"recording": {"file": source.file, "format": source.format, "cpus": source.cpus, **recorded}}
-
     def statistics_json(self, top: int | None) -> dict[str, Any]:
         """What `axebpf stat --json` prints."""
         names = ("count", "samples", "total_ns", "min_ns", "max_ns", "avg_ns", "p50_ns", "p90_ns", "p99_ns")
         return {
-            **self.source_json(),
+            **self.source.json(),
             "statistics": {
                 name: {n: getattr(s, n) for n in (*names, "last_timestamp_ns")} | {"buckets": list(s.buckets)}
                 for name, s in self.most_frequent(top)
@@ -181,7 +149,7 @@ class Session:
         """Everything, as `axebpf run --json` prints it."""
         stopped = self.stopped
         return {
-            **self.source_json(),
+            **self.source.json(),
             "events": sum(self.fired.values()),
             "by_tracepoint": self.fired,
             "time_ns": self.time_ns,
@@ -219,10 +187,6 @@ class Session:
 def plain_globals(loaded: LoadedObject) -> dict[str, Any]:
     """The global variables of an object as JSON has them."""
     return {name: plain(value) for name, value in loaded.globals.items()}
-
-
-def _may_be_a_file(name: str) -> bool:
-    return Path(name).is_file() or "." in name or "/" in name
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def stat(
     if as_json:
         screen.json(session.statistics_json(top))
     else:
-        report.workload(screen, session)
+        report.source(screen, session)
         report.statistics(screen, session, top)
         for name in histograms:
             report.histogram(screen, session, name)

@@ -119,7 +119,7 @@ class Scenario:
             return dataclasses.replace(settings, seconds=seconds)
 
         low, high = _MIN_SECONDS, _MAX_SECONDS
-        least, most = (self._expected(lasting(seconds)) for seconds in (low, high))
+        least, most = (self.expected(lasting(seconds)) for seconds in (low, high))
         if not least <= events <= most:
             given = {"vms": settings.vms, "vcpus": settings.vcpus, "arch": settings.arch.name, **settings.more}
             with_ = ", ".join(f"{name}={value}" for name, value in given.items() if value is not None)
@@ -131,10 +131,10 @@ class Scenario:
             )
         while high - low > 1e-4 * low:  # halving: the number grows with the time
             middle = (low + high) / 2
-            low, high = (middle, high) if self._expected(lasting(middle)) < events else (low, middle)
+            low, high = (middle, high) if self.expected(lasting(middle)) < events else (low, middle)
         return lasting(high)
 
-    def _expected(self, settings: Settings) -> float:
+    def expected(self, settings: Settings) -> float:
         """About how many events come."""
         lives = (self.life(settings, guest, 0) for guest in settings.guests)
         return sum((end - start) / 1e9 * rate for life in lives for start, end, rate in life.rates())

@@ -55,6 +55,8 @@ class Stream:
     """Physical CPUs that the events are spread over: their `cpu` is 0 to `cpus - 1`."""
     make: Callable[[], Iterator[Chunk]] = field(repr=False)
     """Starts it."""
+    expected: int | None = None
+    """About how many events it has, where that is known beforehand."""
 
     def __iter__(self) -> Iterator[Chunk]:
         return self.make()

@@ -275,7 +275,8 @@ def _workload(scenario: Scenario) -> Workload:
         settings = scenario.settings(**given)  # type: ignore[arg-type] # checked by the parameters
         parameters = {**given, "duration_s": settings.seconds}
         cpus = scenario.cpus(settings.vms, settings.vcpus)
-        return Stream(scenario.name, parameters, cpus, Simulation(scenario, settings).chunks)
+        expected = round(scenario.expected(settings))
+        return Stream(scenario.name, parameters, cpus, Simulation(scenario, settings).chunks, expected)
 
     return Workload(scenario.name, scenario.doc, scenario.parameters, start)
 

@@ -11,15 +11,14 @@ import json
 import os
 import platform
 import re
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from axebpf.errors import AxebpfError
+from axebpf.toolchain import clangs, compiles_for_bpf
 from axebpf.tracepoints import BUILTIN
 from axebpf.tracepoints.header import header
 
@@ -91,13 +90,13 @@ class ObjectFactory:
         root = self._config.rootpath if source.is_relative_to(self._config.rootpath) else source.parent
         name = str(source.relative_to(root))
         command = [*FLAGS, *_includes(self._cache), *flags, f"-fdebug-prefix-map={root}=.", name]
-        for compiler in _compilers():
+        for compiler in clangs():
             kept = _Kept(self._cache, compiler, root, name, command)
             if kept.is_current():
                 return kept.object
         without = []
-        for compiler in _compilers():
-            if _compiles_for_bpf(compiler):
+        for compiler in clangs():
+            if compiles_for_bpf(compiler):
                 return _Kept(self._cache, compiler, root, name, command).make()
             without.append(compiler)
         why = f"{' and '.join(without)} cannot compile for BPF" if without else "there is no clang"
@@ -118,28 +117,6 @@ def _object_beside(source: Path, *, why: str) -> Path:
     if beside.stat().st_mtime_ns < source.stat().st_mtime_ns:
         raise ObjectError(f"{beside.name} is older than {source.name}, which cannot be compiled: {why}: {INSTALL}")
     return beside
-
-
-def _compilers() -> Iterator[str]:
-    """Every clang: that of the variable CLANG; without it `clang`, and a distribution's numbered ones, newest first."""
-    if named := os.environ.get("CLANG"):
-        if found := shutil.which(named):
-            yield found
-        return
-    if found := shutil.which("clang"):
-        yield found
-    numbered: dict[int, str] = {}
-    for folder in os.get_exec_path():
-        for path in Path(folder).glob("clang-*"):
-            if number := re.fullmatch(r"clang-(\d+)", path.name):
-                numbered.setdefault(int(number[1]), str(path))
-    yield from (numbered[number] for number in sorted(numbered, reverse=True))
-
-
-def _compiles_for_bpf(compiler: str) -> bool:
-    """Whether it does: Apple's does not."""
-    targets = subprocess.run([compiler, "--print-targets"], capture_output=True, text=True, check=False).stdout
-    return re.search(r"^\s*bpfel\s", targets, re.MULTILINE) is not None
 
 
 def _includes(cache: Path) -> list[str]:

@@ -1,206 +1,158 @@
-"""Recordings of real hypervisors: ftrace text and CSV become a stream of events.
+"""Recordings of a hypervisor: ftrace text and tables, and the rules by which their events become the bench's.
 
->>> text = b"  qemu-12 [001] d..1. 1.000001: kvm_exit: vcpu 0 reason HLT rip 0x5 info1 0x0000000000000000"
->>> recording = Recording(text)
->>> chunk = next(iter(recording))
->>> chunk.columns["vmm:vcpu_run_exit"]["exit_reason"], chunk.cpu, chunk.time_ns
-(array([9], dtype=uint32), array([1], dtype=uint32), array([1000001000], dtype=uint64))
+`bench.replay` fires them; `kvm.RULES` is the table for Linux's KVM, `Rule` makes a table of one's own.
 """
 
 from __future__ import annotations
 
-import io
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, TypeAlias
+import stat
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
 from axebpf.errors import RecordingError, did_you_mean
-from axebpf.hypervisor.workload import Chunk
-from axebpf.recording import csv_table, ftrace
-from axebpf.recording.columns import Columns
-from axebpf.recording.kvm import KVM
-from axebpf.recording.rules import Choice, Converter, Hex, Known, Made, Rule
-from axebpf.tracepoint import Tracepoint
-from axebpf.tracepoints import BUILTIN
+from axebpf.recording import kvm
+from axebpf.recording.rules import VCPU, VM, Rule, Value, bits, named, place, ranges, since, table
 
-__all__ = ["FORMATS", "KVM", "Choice", "Hex", "Known", "Recording", "Rule", "Source"]
+__all__ = [
+    "FORMATS",
+    "VCPU",
+    "VM",
+    "Recording",
+    "Rule",
+    "Value",
+    "bits",
+    "kvm",
+    "named",
+    "place",
+    "ranges",
+    "since",
+    "table",
+]
 
 FORMATS = ("ftrace", "csv")
-"""What can be read."""
+"""What a recording may be written as."""
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview
-"""A path, or the bytes themselves."""
-
-MAX_NAMES = 4096
-"""Names of unknown events that are told apart; what comes later counts as `other`."""
-
-_BINARY = {
-    b"\x17\x08\x44tracing": "a trace.dat; make text of it: trace-cmd report FILE > trace.txt",
-    b"PERFILE2": "a perf.data; make text of it: perf script -i FILE > trace.txt",
-}
+_PIECE = 1 << 18
 
 
 class Recording:
-    """A recording of a hypervisor; each iteration gives the same events in chunks of columns.
+    r"""Where the bytes of a recording come from, and what they are written as.
 
-    `mapping` are rules for events that are none of the `tracepoints`, KVM's if not given. What is read is read twice:
-    once to see what is there, once for the events. Raises RecordingError (file, line) for what is no recording.
+    `source` is a path, the bytes, or a file open for reading. `format` is `"ftrace"` or `"csv"`; without it, a name
+    that ends with `.csv` or a header that has a column `time_ns` or `time` says `csv`. Raises RecordingError.
+
+    >>> Recording(b"event,time_ns,vm_id\nvmm:vm_destroy,1000,1\n").format
+    'csv'
     """
 
-    def __init__(
-        self,
-        source: Source,
-        *,
-        format: str | None = None,
-        mapping: Iterable[Rule] | None = None,
-        tracepoints: Mapping[str, type[Tracepoint]] | None = None,
-    ) -> None:
-        if format not in (None, *FORMATS):
-            near = did_you_mean(str(format), FORMATS)
-            raise RecordingError(f"no format {format}; formats are {' and '.join(FORMATS)}{near}")
-        self._source = source
-        self.file = "<bytes>" if isinstance(source, (bytes, bytearray, memoryview)) else os.fspath(source)
-        """Its name, for messages."""
-        self._tracepoints = tracepoints if tracepoints is not None else {tp.event_name: tp for tp in BUILTIN}
-        self.format: str = format or self._guess()
-        """`ftrace` or `csv`."""
-        self.events: Counter[str] = Counter()
-        """How many events of each name it has, as it writes them."""
-        self.unmapped: Counter[str] = Counter()
-        """Those among them that become nothing here."""
-        self.skipped = 0
-        """Lines that could not be read: cut off, or with values that do not fit."""
-        self.first_skipped: tuple[int, str] | None = None
-        """Number and text of the first of them."""
-        self.lost = 0
-        """Events that the recorder says it lost."""
-        self.backwards = 0
-        """Events whose time is before that of the event before them on the same CPU."""
-        self.first_ns, self.last_ns = 0, 0
-        """The earliest time and the latest."""
-        self.cpus = 1
-        """One more than the highest CPU."""
-        self._look()
-        present = frozenset(name.rpartition(":")[2] for name in self.events)
-        self._rules = tuple(KVM if mapping is None else mapping)
-        converter = self._converter(present)
-        self._present = present
-        if self.format == "ftrace":
-            self.unmapped = Counter({n: count for n, count in self.events.items() if not converter.knows(n)})
+    name: str
+    """File name, for messages."""
+    format: str
+    """`ftrace` or `csv`."""
+    again: bool
+    """Whether it can be read more than once: bytes and ordinary files can, pipes and tracefs cannot."""
 
-    def _converter(self, present: frozenset[str]) -> Converter:
-        return Converter(self._rules, self._tracepoints, present)
+    def __init__(self, source: Any, format: str | None = None) -> None:
+        if format is not None and format not in FORMATS:
+            near = did_you_mean(format, FORMATS) or f"; the formats are {' and '.join(FORMATS)}"
+            raise RecordingError(f"no format {format!r}{near}")
+        self._path: str | None = None
+        self._data = b""
+        self._stream: BinaryIO | None = None
+        self._first = b""
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            self.name, self._data, self.again = "<bytes>", bytes(source), True
+        elif isinstance(source, (str, os.PathLike)):
+            self._path = self.name = os.fspath(source)
+            self.again = self._open()
+        elif hasattr(source, "read"):
+            self.name, self._stream, self.again = str(getattr(source, "name", "<stream>")), source, False
+        else:
+            kind = type(source).__name__
+            raise RecordingError(f"a recording is a path, bytes or a file open for reading, not {kind}")
+        if self._stream is not None:
+            self._first = self._read()
+        self.format = format or self._guess()
 
-    def _open(self) -> IO[bytes]:
-        if isinstance(self._source, (bytes, bytearray, memoryview)):
-            return io.BytesIO(self._source)
+    def _open(self) -> bool:
+        """Opens the file; True where it can be opened again with the same contents."""
         try:
-            return open(self._source, "rb")  # noqa: PTH123 (the caller closes it)
+            stream = open(self.name, "rb", buffering=0)  # noqa: PTH123, SIM115 (kept open where it can be read once only)
+            status = os.fstat(stream.fileno())
+            # The files of tracefs say that they are ordinary and empty; reading trace_pipe takes events away.
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                with stream:
+                    self._first = stream.read(_PIECE)
+                return True
         except OSError as error:
-            raise RecordingError(f"cannot be read: {error.strerror}", file=self.file) from error
+            raise RecordingError(f"cannot be read: {error.strerror}", file=self.name) from error
+        self._stream = stream
+        return False
+
+    def _read(self) -> bytes:
+        """The next piece of what can be read only once; empty at the end."""
+        assert self._stream is not None
+        try:
+            # What there is, without waiting for more.
+            piece = getattr(self._stream, "read1", self._stream.read)(_PIECE)
+        except OSError as error:
+            raise RecordingError(f"cannot be read: {error.strerror}", file=self.name) from error
+        if isinstance(piece, str):
+            return piece.encode("utf-8", "surrogateescape")
+        return piece or b""
 
     def _guess(self) -> str:
-        with self._open() as stream:
-            try:
-                head = stream.read(1 << 12)
-            except OSError as error:
-                raise RecordingError(f"cannot be read: {error.strerror}", file=self.file) from error
-        for magic, what in _BINARY.items():
-            if head.startswith(magic):
-                raise RecordingError(f"is {what}", file=self.file)
-        lines = head.decode(errors="replace").splitlines() or [""]
-        if csv_table.is_csv(lines[0]):
+        if self.name.lower().endswith(".csv"):
             return "csv"
-        if any(ftrace.is_ftrace(line) for line in lines[:20] if line.strip()):
-            return "ftrace"
-        shown = lines[0][:60]
-        message = f"neither ftrace text nor CSV with the column event; the first line is {shown!r}"
-        raise RecordingError(message, file=self.file, line=1)
+        first = (self._first or self._data[:_PIECE]).lstrip().split(b"\n", 1)[0].removeprefix(b"\xef\xbb\xbf")
+        columns = {cell.strip(b' "\r') for cell in first.split(b",")}
+        comment = first.startswith(b"#")
+        return "csv" if not comment and len(columns) > 1 and columns & {b"time_ns", b"time"} else "ftrace"
 
-    def _look(self) -> None:
-        """The first reading: which events there are, on how many CPUs, and what cannot be read."""
-        last: dict[int, int] = {}
-        earliest, latest = 1 << 64, 0
-        with self._open() as stream:
-            for item in self._read(stream):
-                if isinstance(item, ftrace.Lost):
-                    self.lost += item.events
-                elif isinstance(item, ftrace.Skipped):
-                    self._skip(item.line, item.text)
-                else:
-                    name, time, cpu = item
-                    self.events[self._name(name)] += 1
-                    self.backwards += time < last.get(cpu, 0)
-                    last[cpu] = time
-                    earliest, latest = min(earliest, time), max(latest, time)
-        self.first_ns, self.last_ns = min(earliest, latest), latest
-        self.cpus = max(last, default=0) + 1
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, piece by piece: from the beginning, or what was not read yet of what can be read only once.
 
-    def _name(self, name: str) -> str:
-        return name if name in self.events or len(self.events) < MAX_NAMES else "other"
-
-    def _read(self, stream: IO[bytes]) -> Iterator[ftrace.Lost | ftrace.Skipped | tuple[str, int, int]]:
-        if self.format == "ftrace":
-            for entry in ftrace.read(stream):
-                yield (entry.event, entry.time_ns, entry.cpu) if isinstance(entry, ftrace.Entry) else entry
-            return
-        for _, event, made in self._rows(stream):
-            if made is None:
-                self.unmapped[self._name(event)] += 1
-                yield event, 0, 0
-            else:
-                yield event, made.time_ns, made.cpu
-
-    def _rows(self, stream: IO[bytes]) -> Iterator[tuple[int, str, Made | None]]:
-        try:
-            yield from csv_table.read(stream, self._tracepoints)
-        except RecordingError as error:
-            raise RecordingError(str(error.args[0]), file=self.file, line=error.line) from None
-
-    def _skip(self, line: int, text: str) -> None:
-        self.skipped += 1
-        if self.first_skipped is None:
-            self.first_skipped = (line, text)
-
-    def _made(self, stream: IO[bytes]) -> Iterator[tuple[int, Made | None]]:
-        """Events with their lines; None for what does not become one although it should."""
-        if self.format == "csv":
-            for line, _, made in self._rows(stream):
-                if made is not None:
-                    yield line, made
-            return
-        converter, line = self._converter(self._present), 0
-        for entry in ftrace.read(stream):
-            if not isinstance(entry, ftrace.Entry):
-                continue
-            line = entry.line
+        Raises RecordingError.
+        """
+        if self._path is not None and self.again:
             try:
-                events = converter.convert(entry)
-            except RecordingError as error:
-                raise RecordingError(str(error.args[0]), file=self.file, line=error.line) from None
-            if events is None:
-                yield line, None
-                continue
-            for made in events:
-                yield line, made
-        for made in converter.rest():
-            yield line, made
+                with open(self._path, "rb", buffering=0) as stream:  # noqa: PTH123 (pathlib is slow to import)
+                    while piece := stream.read(_PIECE):
+                        yield piece
+            except OSError as error:
+                raise RecordingError(f"cannot be read: {error.strerror}", file=self.name) from error
+        elif self.again:
+            for start in range(0, len(self._data), _PIECE):
+                yield self._data[start : start + _PIECE]
+        else:
+            piece, self._first = self._first, b""
+            try:
+                while piece:
+                    yield piece
+                    piece = self._read()
+            finally:
+                # What was given open stays open.
+                if self._path is not None and self._stream is not None:
+                    self._stream.close()
 
-    def __iter__(self) -> Iterator[Chunk]:
-        columns = Columns(self._tracepoints)
-        unfit = 0
-        with self._open() as stream:
-            for line, made in self._made(stream):
-                if made is None or not columns.add(made):
-                    unfit += 1
-                    if self.first_skipped is None:
-                        self.first_skipped = (line, "a value that is no number, or does not fit its field")
-                elif columns.full and (chunk := columns.take()) is not None:
-                    yield chunk
-        self.unfit = unfit
-        if (chunk := columns.take()) is not None:
-            yield chunk
+    def cpus(self, declared: Any = None) -> int:
+        """How many CPUs its events are on: the largest number, and one. Reads it once; raises RecordingError.
 
-    unfit = 0
-    """Events of the last iteration whose values are no numbers or do not fit their fields."""
+        `declared` are the tracepoints whose fields a table may have, as `Bench.define` takes them; AxVisor's if not
+        given.
+        """
+        from axebpf import _native
+        from axebpf.tracepoints import BUILTIN
+
+        specs = [_native.TracepointSpec(d.event_name, d.id, d.declaration()) for d in declared or BUILTIN]
+        reader = _native.Recording(self.name, specs, [], self.format == "csv", "", 0)
+        if not self.again:
+            raise RecordingError("this can be read only once, so its CPUs cannot be counted first", file=self.name)
+        for piece in self.pieces():
+            reader.survey(piece, False)
+        reader.survey(b"", True)
+        return max(1, int(reader.report()["cpus"]))
+
+    def __repr__(self) -> str:
+        return f"<Recording {self.name}, {self.format}>"

@@ -2,7 +2,7 @@
 //!
 //! Rooms, lowest floor first; a room uses only rooms of lower floors:
 //!
-//! `errno fault isa btf clock memory` → `map program symbol` → `object helper` → `verifier` →
+//! `errno fault isa btf clock memory nearest` → `map program symbol` → `object helper` → `verifier` →
 //! `engine` → `axvisor event` → `recording kvm` → `bench`
 
 pub mod btf;
@@ -25,5 +25,7 @@ pub mod engine;
 #[cfg(feature = "axvisor")]
 pub mod axvisor;
 pub mod event;
+
+pub mod recording;
 
 pub mod bench;

@@ -144,6 +144,11 @@ fn errors_say_what_was_expected() {
             "cpu & CPUS{0,2}",
             "axf:rec: 2 is no CPU from 0 to 1: expected a list such as CPUS{0,2-3} (byte 13 of the filter)",
         ),
+        (
+            "cpu & CPUS{ }",
+            "axf:rec: an empty list is no CPU from 0 to 1: expected a list such as CPUS{0,2-3} (byte 11 of the filter)",
+        ),
+        ("1 == a8", "axf:rec: expected a field, ( or !, found 1 (byte 0 of the filter)"),
         ("a8 == 1 and a16 == 1", "axf:rec: expected &&, || or the end, found and (byte 8 of the filter)"),
         ("a8 == 1 ||", "axf:rec: nothing follows ||; expected another comparison (byte 8 of the filter)"),
         ("a8 == \u{1b}[31m", "axf:rec: a8 is compared with a number, found \\u{1b}[ (byte 6 of the filter)"),

@@ -369,3 +369,15 @@ fn pointers_in_initial_values_are_warned_about() {
     let [warning] = &object.warnings[..] else { panic!("{:?}", object.warnings) };
     assert!(warning.contains(".data") && warning.contains("target"), "{warning}");
 }
+
+/// The seed parsed a copy that was to be aligned, and need not have been.
+#[test]
+fn an_object_may_lie_at_any_address() {
+    let data = include_bytes!("object_files/globals.bpf.o");
+    let parse = |data: &[u8]| format!("{:?}", Object::parse(data, "globals.bpf.o").unwrap());
+    let aligned = parse(data);
+    for skew in 1..8 {
+        let moved = [&[0; 8][..skew], data].concat();
+        assert_eq!(parse(&moved[skew..]), aligned, "{skew}");
+    }
+}

@@ -21,6 +21,7 @@ use crate::fire::Plans;
 use crate::map::Map;
 use crate::object::Object;
 use crate::program::Program;
+use crate::recording::Recording;
 use crate::spec::TracepointSpec;
 use crate::statistics::Statistics;
 
@@ -375,6 +376,25 @@ impl Bench {
                 batches.push((bench.tracepoint(*slot)?, columns.as_core()));
             }
             bench.fire_mixed(&batches, &order.0, &times.0, &cpus.0, &mut || self.shared.pause())
+        })
+    }
+
+    /// Fires the events of a recording's last piece.
+    fn fire_recorded(
+        &self,
+        py: Python<'_>,
+        tracepoints: Vec<PyRef<'_, Tracepoint>>,
+        recording: &Recording,
+    ) -> PyResult<usize> {
+        if tracepoints.iter().any(|tracepoint| !Arc::ptr_eq(&tracepoint.shared, &self.shared)) {
+            return Err(exception(py, "NotFound", ("a tracepoint of another bench",), &[]));
+        }
+        let slots: Vec<Slot> = tracepoints.iter().map(|tracepoint| tracepoint.slot).collect();
+        // Taken out, so that whoever hears of an event may use the recording.
+        let events = recording.take();
+        self.shared.detached(py, |bench| {
+            let tracepoints = slots.iter().map(|slot| bench.tracepoint(*slot)).collect::<Result<Vec<_>, _>>()?;
+            bench.fire_recorded(&tracepoints, &events, &mut || self.shared.pause())
         })
     }
 

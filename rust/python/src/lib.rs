@@ -10,6 +10,7 @@ mod fire;
 mod map;
 mod object;
 mod program;
+mod recording;
 mod spec;
 mod statistics;
 mod symbol;
@@ -40,6 +41,8 @@ mod _native {
     use super::program::disassemble;
     #[pymodule_export]
     use super::program::helpers;
+    #[pymodule_export]
+    use super::recording::Recording;
     #[pymodule_export]
     use super::spec::TracepointSpec;
     #[pymodule_export]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::host::{COMM, EventHost, Vm};
+use super::host::{EventHost, Vm};
 use super::{Bench, BenchError, BenchProgram, Link, Listening, MAX_LINKS, Tracepoint};
 use crate::engine::{Input, Outcome, Runnable, Stack};
-use crate::event::{Column, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
+use crate::event::{AXVISOR_COMM, Column, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
+use crate::recording::Events;
 
 /// Something outside the core that wants to see events.
 pub trait Listener: Send + Sync {
@@ -76,7 +77,7 @@ impl Bench {
             None => self.clock.cpu(),
         };
         let time_ns = time_ns.unwrap_or_else(|| self.clock.tick());
-        Ok(Stamp { time_ns, cpu, pid: 0, comm: COMM })
+        Ok(Stamp { time_ns, cpu, pid: 0, comm: AXVISOR_COMM })
     }
 
     /// An event happens: `record` is its bytes, header included.
@@ -289,6 +290,35 @@ impl Bench {
             }
         }
         Ok(Fired { events: order.len().min(times.len()).min(cpus.len()), error: None })
+    }
+
+    /// Fires the events of a recording, as they stand there; `tracepoints` are those that its reader was made for.
+    ///
+    /// # Errors
+    /// What stops the batch is in the result: [`BenchError::Clock`] for a CPU that there is not, too. It ends early at an
+    /// event of a tracepoint that was not given.
+    pub fn fire_recorded(
+        &self,
+        tracepoints: &[&Tracepoint],
+        recorded: &Events,
+        pause: &mut Pause<'_>,
+    ) -> Result<Fired, BenchError> {
+        let mut patience = Patience::new(self);
+        for (event, (which, stamp, record)) in recorded.iter().enumerate() {
+            let Some(tracepoint) = tracepoints.get(which) else {
+                return Ok(Fired { events: event, error: None });
+            };
+            if let Err(error) = self.clock.check_cpu(stamp.cpu) {
+                return Ok(Fired { events: event, error: Some(error.into()) });
+            }
+            if let Err(error) = self.fire(tracepoint, stamp, record) {
+                return Ok(Fired { events: event, error: Some(*error) });
+            }
+            if let Err(error) = patience.wait(self, pause) {
+                return Ok(Fired { events: event + 1, error: Some(*error) });
+            }
+        }
+        Ok(Fired { events: recorded.len(), error: None })
     }
 
     /// Attaches a program to a tracepoint, behind those that are there; returns the number of the link.

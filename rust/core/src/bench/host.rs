@@ -19,9 +19,6 @@ pub trait CustomHelpers: Send {
     fn has(&self, id: u32) -> bool;
 }
 
-/// The comm that AxVisor shows for everything that happens in the hypervisor.
-pub(super) const COMM: [u8; 16] = *b"axvisor\0\0\0\0\0\0\0\0\0";
-
 /// Where the VM of a run comes from.
 pub(super) enum Vm<'a> {
     /// The fields of an event.

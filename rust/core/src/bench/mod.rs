@@ -320,7 +320,7 @@ impl Bench {
     pub fn push_record(&self, record: &[u8], comm: Option<[u8; 16]>) -> Result<(), BenchError> {
         let registry = self.registry.borrow();
         let record = registry.of_record(record)?.record(record)?;
-        let comm = comm.unwrap_or(if record.pid() == 0 { host::COMM } else { [0; 16] });
+        let comm = comm.unwrap_or(if record.pid() == 0 { crate::event::AXVISOR_COMM } else { [0; 16] });
         let stamp = Stamp { time_ns: self.clock.now(), cpu: self.clock.cpu(), pid: record.pid(), comm };
         self.trace.borrow_mut().push_record(stamp, record.bytes());
         Ok(())

@@ -25,7 +25,7 @@ pub use filter::{Filter, FilterError, FilterProblem};
 pub use histogram::Histogram;
 pub use record::{Record, Value};
 pub use registry::{Registry, Slot};
-pub use ring::{Entry, Payload, Stamp, TraceRing};
+pub use ring::{AXVISOR_COMM, Entry, Payload, Stamp, TraceRing};
 pub use statistics::Statistics;
 pub use text::Style;
 pub use tracepoint::{Field, HEADER_SIZE, TracepointSpec};

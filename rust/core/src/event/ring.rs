@@ -23,6 +23,9 @@ pub struct Stamp {
     pub comm: [u8; 16],
 }
 
+/// The comm that AxVisor shows for everything that happens in the hypervisor.
+pub const AXVISOR_COMM: [u8; 16] = *b"axvisor\0\0\0\0\0\0\0\0\0";
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {

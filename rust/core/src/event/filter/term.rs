@@ -146,6 +146,10 @@ impl<'t> Terms<'t> {
         if let Some(&(_, _, offset, scalar)) = COMMON_FIELDS.iter().find(|(_, name, ..)| *name == field.text) {
             return Ok(Subject::Number(offset, scalar));
         }
+        if field.text.starts_with(|c: char| c.is_ascii_digit()) {
+            let found = shortened(field.text);
+            return Err(self.reader.error(field.at, FilterProblem::FieldExpected { found }));
+        }
         // First of all the same name in other letters: Linux has CPU and cpu, so one may well try.
         let own = self.spec.fields().iter().map(|field| field.name.as_str());
         let known =
@@ -260,7 +264,8 @@ impl<'t> Terms<'t> {
         let set = match cpus::parse(list.text, self.cpus) {
             Ok(set) => set,
             Err((at, item)) => {
-                let (item, last) = (shortened(item), self.cpus.saturating_sub(1));
+                let item = if item.trim().is_empty() { "an empty list".to_owned() } else { shortened(item) };
+                let last = self.cpus.saturating_sub(1);
                 return Err(self.reader.error(list.at + at, FilterProblem::CpuList { item, last }));
             }
         };
