@@ -1,11 +1,15 @@
 """The workloads' parameters, sizes and particular loads; that the seed decides; errors."""
 
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
+from axebpf import ExitReason
 from axebpf.errors import HypervisorError
 from axebpf.hypervisor import WORKLOADS, Chunk, workload
 
@@ -18,6 +22,37 @@ def column(chunks: list[Chunk], name: str, field: str) -> np.ndarray[Any, Any]:
         index = chunks[0].names.index(name)
         return np.concatenate([getattr(chunk, field)[chunk.order == index] for chunk in chunks])
     return np.concatenate([chunk.columns[name][field] for chunk in chunks])
+
+
+def enumeration_lookups(make: Callable[[], object]) -> int:
+    """How often Python code of an enumeration class was run to look for an attribute of a member."""
+    found = 0
+
+    def see(frame: FrameType, event: str, _: object) -> None:
+        nonlocal found
+        code = frame.f_code
+        found += event == "call" and code.co_name == "__getattr__" and code.co_filename.endswith("enum.py")
+
+    sys.setprofile(see)
+    try:
+        make()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_numpy_is_given_no_enumeration_members(name: str, arch: str) -> None:
+    # It would look for their methods and drop what is raised meanwhile: Ctrl-C would be lost now and then.
+    stream = workload(name, arch=arch, duration_s=0.2)
+    assert enumeration_lookups(lambda: sum(map(len, stream))) == 0
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later enumerations run no Python code there")
+def test_the_test_above_can_fail() -> None:
+    numbers = np.arange(3)
+    assert enumeration_lookups(lambda: numbers == ExitReason.HALT) > 0
 
 
 # What each is about

@@ -124,10 +124,11 @@ def test_only_the_first_problems_are_kept() -> None:
         (random.Random(1).randbytes(10_000), "no event in "),
         (b"\x17\x08\x44tracing6\0", "<bytes>: this is a trace.dat of trace-cmd, not text; trace-cmd report FILE"),
         (b"PERFILE2\0\0", "<bytes>: this is a perf.data, not text; perf script"),
+        (example("exits.bpf.o").read_bytes(), "<bytes>: this is an object file, not text; the recording comes first"),
         (gzip.compress(BOOT), "<bytes>: this is compressed with gzip, not text; gunzip it first"),
         (b"\x28\xb5\x2f\xfd\0", "<bytes>: this is compressed with zstd, not text; unzstd it first"),
     ],
-    ids=["empty", "blank", "prose", "code", "random", "trace.dat", "perf.data", "gzip", "zstd"],
+    ids=["empty", "blank", "prose", "code", "random", "trace.dat", "perf.data", "object", "gzip", "zstd"],
 )
 def test_what_is_no_recording_is_refused(data: bytes, message: str) -> None:
     bench = Bench()

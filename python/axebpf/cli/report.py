@@ -200,12 +200,17 @@ def statistics(screen: Screen, session: Session, top: int | None) -> None:
     shown = session.most_frequent(top)
     rest = len(session.fired) - len(shown)
     screen.heading("Tracepoints", f"{rest} more have fired; --top shows more of them" if rest > 0 else "")
+    # A narrow terminal has room for the more telling ones only.
+    wide = not screen.pretty or screen.width >= _WIDE
+    names = ("min", "avg", "~p50", "~p99", "max", "last at") if wide else ("avg", "~p99", "max")
     columns = [Column("tracepoint", style="bold"), Column("count", right=True)]
-    columns += [Column(name, right=True) for name in ("min", "avg", "~p50", "~p99", "max", "last at")]
+    columns += [Column(name, right=True) for name in names]
     rows = []
     for name, s in shown:
         middle, high = (session.bench.stats.percentile(name, p) for p in (50, 99))
-        times = [s.min_ns, s.avg_ns, middle, high, s.max_ns, s.last_timestamp_ns]
+        times = (
+            (s.min_ns, s.avg_ns, middle, high, s.max_ns, s.last_timestamp_ns) if wide else (s.avg_ns, high, s.max_ns)
+        )
         rows.append((name, count(screen, s.count), *(time(screen, ns) for ns in times)))
     screen.table(columns, rows)
     screen.line()

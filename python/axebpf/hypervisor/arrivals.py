@@ -85,7 +85,7 @@ class Arrivals:
     def same(cls, times: Times, cause: Cause) -> Arrivals:
         """All of one cause."""
         zeros = np.zeros(len(times), dtype=np.int64)
-        return cls(times, np.full_like(zeros, cause), zeros, zeros.copy())
+        return cls(times, np.full_like(zeros, int(cause)), zeros, zeros.copy())
 
     @classmethod
     def merged(cls, parts: Sequence[Arrivals]) -> Arrivals:
@@ -153,7 +153,7 @@ class Source:
         for segment, low, high in self._parts(start, end):
             for kind, rate in segment.phase.inner.items():
                 times.append(self._bursts(low, high, rate, _INNER_BURST.get(kind, 1.0)))
-                kinds.append(np.full(len(times[-1]), kind, dtype=np.int64))
+                kinds.append(np.full(len(times[-1]), int(kind), dtype=np.int64))
         return np.concatenate(times), np.concatenate(kinds)
 
     def _parts(self, start: int, end: int) -> Iterator[tuple[Segment, int, int]]:

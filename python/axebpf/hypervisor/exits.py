@@ -64,8 +64,8 @@ class Handler:
         arch = guest.arch
         self._reasons = np.zeros(len(Cause), dtype=np.int64)
         for cause, reason in arch.reasons.items():
-            self._reasons[cause] = reason
-        self._interrupts = np.isin(np.arange(len(Cause)), INTERRUPTS)
+            self._reasons[int(cause)] = int(reason)
+        self._interrupts = np.isin(np.arange(len(Cause)), [int(cause) for cause in INTERRUPTS])
         self._vectors = np.array(arch.ipi_vectors, dtype=np.int64)
         self._devices = _Devices(guest, vcpu)
 
@@ -89,11 +89,11 @@ class Handler:
         yield self.piece(tp.VcpuRunExit, runs.exit, exit_reason=reason, duration_ns=duration)
         done = runs.free + runs.latency
         yield from self._handled(runs, done, reason)
-        calls = np.flatnonzero(runs.cause == Cause.HYPERCALL)
+        calls = np.flatnonzero(runs.cause == int(Cause.HYPERCALL))
         yield self._call(runs, done, calls, runs.nr[calls], runs.ret[calls])
         yield from self._power(runs, done)
-        yield from self._ipis(done[runs.cause == Cause.IPI])
-        halts = np.flatnonzero(runs.cause == Cause.HALT)
+        yield from self._ipis(done[runs.cause == int(Cause.IPI)])
+        halts = np.flatnonzero(runs.cause == int(Cause.HALT))
         yield self.piece(tp.VcpuHalt, runs.free[halts] + 50)
         yield self.piece(tp.TaskSwitch, runs.free[halts] + 200, from_task=self._task, to_task=self._idle)
         yield self.piece(tp.TaskSwitch, done[halts], from_task=self._idle, to_task=self._task)
@@ -107,10 +107,10 @@ class Handler:
         arch = self._guest.arch
         calls = ((Cause.CPU_UP, arch.cpu_on), (Cause.CPU_DOWN, arch.cpu_off), (Cause.SYSTEM_DOWN, arch.system_off))
         for cause, nr in calls:
-            which = np.flatnonzero(runs.cause == cause)
+            which = np.flatnonzero(runs.cause == int(cause))
             if nr is not None and len(which):
                 yield self._call(runs, done + 60, which, nr, 0)
-        ups = np.flatnonzero(runs.cause == Cause.CPU_UP)
+        ups = np.flatnonzero(runs.cause == int(Cause.CPU_UP))
         entry = self._guest.ram[0] + arch.secondary_entry
         yield self.piece(tp.CpuUp, done[ups], source_vcpu=self._vcpu, target_vcpu=runs.nr[ups], entry_point=entry)
         for up in ups:
@@ -120,9 +120,9 @@ class Handler:
         """Interrupts: taken by the hypervisor's handler, then handed to the guest if they are its own."""
         arch, which = self._guest.arch, np.flatnonzero(self._interrupts[runs.cause])
         cause, begun, done = runs.cause[which], runs.free[which] + 60, done[which]
-        tick, timer, device = (cause == kind for kind in INTERRUPTS)
+        tick, timer, device = (cause == int(kind) for kind in INTERRUPTS)
         irq = np.where(device, runs.nr[which], arch.host_timer_irq)
-        shown = reason[which] == ExitReason.EXTERNAL_INTERRUPT
+        shown = reason[which] == int(ExitReason.EXTERNAL_INTERRUPT)
         vector: Column = irq[shown] if arch.vector is None else arch.vector
         yield self.piece(tp.ExternalInterrupt, begun[shown], vector=vector)
         yield self.piece(tp.IrqHandle, done, irq_num=irq, duration_ns=done - begun)
@@ -143,13 +143,13 @@ class Handler:
     def inner(self, inner: InnerExits) -> Iterator[Piece]:
         """Accesses and faults: they are seen when they have been handled, just before the guest goes on."""
         rng, seen = self._rng, inner.time + inner.latency - 100
-        accesses = seen[inner.kind == Inner.DEVICE]
+        accesses = seen[inner.kind == int(Inner.DEVICE)]
         device, address = self._devices.draw(rng, len(accesses))
         writes = (rng.random(len(accesses)) < _WRITES).astype(np.int64)
         yield self.piece(tp.DeviceAccess, accesses, device_id=device, addr=address, is_write=writes)
-        fault = inner.kind == Inner.PAGE_FAULT
+        fault = inner.kind == int(Inner.PAGE_FAULT)
         faults = seen[fault]
-        kinds = np.array(list(_ACCESSES), dtype=np.int64)
+        kinds = np.array([int(access) for access in _ACCESSES], dtype=np.int64)
         yield self.piece(
             tp.PageFault,
             faults,
@@ -165,7 +165,7 @@ class _Devices:
     def __init__(self, guest: Guest, vcpu: int) -> None:
         devices = guest.arch.devices
         self._weights = [device.weight for device in devices]
-        self._id = np.array([device.device for device in devices], dtype=np.int64)
+        self._id = np.array([int(device.device) for device in devices], dtype=np.int64)
         self._base = np.array([d.base + (vcpu * d.size if d.per_vcpu else 0) for d in devices], dtype=np.int64)
         self._width = np.array([device.width for device in devices], dtype=np.int64)
         self._places = np.array([device.size for device in devices], dtype=np.int64) // self._width

@@ -127,7 +127,7 @@ def _column(pieces: Sequence[Piece], parts: Sequence[Column], dtype: np.dtype[An
     """One column of all pieces; that of an array field has a second dimension."""
     return np.concatenate(
         [
-            np.full(len(piece.time), part, dtype) if isinstance(part, int) else part.astype(dtype.base, copy=False)
+            np.full(len(piece.time), int(part), dtype) if isinstance(part, int) else part.astype(dtype.base, copy=False)
             for piece, part in zip(pieces, parts, strict=True)
         ]
     )

@@ -89,7 +89,7 @@ class Vcpu:
             runs = Runs(**{name: column[: last + 1] for name, column in vars(runs).items()})
             inner = InnerExits(**{name: column[inner.run <= last] for name, column in vars(inner).items()})
             self.last_exit = int(runs.exit[-1])
-        elif runs.cause[-1] in FINAL:
+        elif int(runs.cause[-1]) in FINAL:
             self.last_exit = int(runs.exit[-1])
         pieces = [*self._states(runs, inner), *self.handler.runs(runs), *self.handler.inner(inner)]
         if self._asleep:
@@ -108,7 +108,7 @@ class Vcpu:
         run = np.searchsorted(arrivals.time, inner_time)
         bind, entry, leave, unbind = rng.integers(*_STEP, (4, count))
         latency = self._latencies.draw(rng, arrivals.cause)
-        halts = np.flatnonzero(arrivals.cause == Cause.HALT)
+        halts = np.flatnonzero(arrivals.cause == int(Cause.HALT))
         if len(halts):  # the next arrival wakes it
             following = np.append(arrivals.time[1:], FOREVER)[halts] - arrivals.time[halts]
             latency[halts] = np.maximum(np.minimum(latency[halts], following), _SHORTEST_HALT)
@@ -153,7 +153,7 @@ class Vcpu:
     def _states(self, runs: Runs, inner: InnerExits) -> Iterator[Piece]:
         free, ready, running = VcpuState.FREE, VcpuState.READY, VcpuState.RUNNING
         # A run that fails leaves the vCPU invalid, and it is not unbound.
-        whole = runs.cause != Cause.FAULT
+        whole = runs.cause != int(Cause.FAULT)
         for time, old, new in (
             (runs.ready, free, ready),
             (runs.running, ready, running),

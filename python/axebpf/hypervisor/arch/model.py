@@ -24,7 +24,11 @@ __all__ = [
 
 
 class Cause(enum.IntEnum):
-    """What ends a run of a vCPU. Several causes share an exit reason."""
+    """What ends a run of a vCPU. Several causes share an exit reason.
+
+    Arrays are compared with `int(Cause.TICK)`: NumPy looks for methods of a member, which is Python code here, and
+    drops whatever is raised meanwhile, Ctrl-C too.
+    """
 
     TICK = 0
     """The hypervisor's own periodic tick."""

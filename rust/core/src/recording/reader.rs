@@ -493,9 +493,10 @@ fn shown(line: &[u8]) -> String {
 
 /// Files that begin like this are no text.
 fn binary(start: &[u8]) -> Result<(), RecordingError> {
-    const KNOWN: [(&[u8], &str, &str); 4] = [
+    const KNOWN: [(&[u8], &str, &str); 5] = [
         (b"\x17\x08\x44tracing", "a trace.dat of trace-cmd", "trace-cmd report FILE > FILE.txt makes text of it"),
         (b"PERFILE2", "a perf.data", "perf script -i FILE > FILE.txt makes text of it"),
+        (b"\x7fELF", "an object file", "the recording comes first, then the objects"),
         (b"\x1f\x8b", "compressed with gzip", "gunzip it first"),
         (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unzstd it first"),
     ];
