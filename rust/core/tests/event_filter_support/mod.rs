@@ -116,7 +116,7 @@ fn literal(random: &mut Random, number: i128, dialect: Dialect) -> String {
 
 fn pattern(random: &mut Random, dialect: Dialect) -> String {
     let mut out = String::new();
-    for piece in 0..random.below(6) {
+    for _ in 0..random.below(6) {
         match random.below(if dialect == Dialect::Linux { 12 } else { 8 }) {
             0 | 1 => out.push('*'),
             2 => out.push('?'),
@@ -124,8 +124,8 @@ fn pattern(random: &mut Random, dialect: Dialect) -> String {
             4..=7 => out.push(random.pick(&['a', 'b', 'c', 'a'])),
             8 => out.push_str(random.pick(&["[]a]", "[a-]", "[^a]", "[c-a]", "[", "[a", "[!]", "[a-b-c]"])),
             9 => out.push_str(random.pick(&["\\*", "\\a", "\\[", "\\\\"])),
-            // A digit in front is not a pattern to Linux.
-            10 if piece > 0 => out.push('9'),
+            // A digit in front, be it behind `!`, is not a pattern to Linux.
+            10 if !matches!(out.as_str(), "" | "!") => out.push('9'),
             _ => out.push(random.pick(&['!', ']', '-', '?'])),
         }
     }
