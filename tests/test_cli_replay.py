@@ -123,7 +123,7 @@ def test_a_table_and_standard_input(cli: Any, tmp_path: Path, monkeypatch: pytes
     ("arguments", "code", "message"),
     [
         (["replay", "nothing.txt"], 1, "axebpf: nothing.txt: cannot be read: No such file or directory"),
-        (["replay", EXITS], 1, f"axebpf: {EXITS}, line 1: no event in "),
+        (["replay", EXITS], 1, f"axebpf: {EXITS}: this is an object file, not text; the recording comes first"),
         (["replay", GUEST, "--format", "cvs"], 1, "axebpf: no format 'cvs'; did you mean csv?"),
         (["replay", GUEST, "--set", "a=1"], 2, "there is no object whose variable could be set"),
         (["run", EXITS, "--on", GUEST, "--vms", "2"], 1, "a recording has no parameter vms; workloads have"),
