@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from axebpf.cli import report
+from axebpf.cli.assignment import split
 from axebpf.cli.console import Screen
 from axebpf.cli.options import (
     Arch,
@@ -31,7 +32,7 @@ from axebpf.cli.options import (
     parameters,
 )
 from axebpf.cli.session import MapView, Session, views
-from axebpf.cli.tracepoints import find
+from axebpf.cli.tracepoints import find_names
 
 __all__ = ["run", "run_and_show"]
 
@@ -78,9 +79,8 @@ def run_and_show(
         session.load(files, dict(_variable(text) for text in variables))
         session.attach()
     if trace:
-        for pattern in enable or session.places:
-            for tracepoint in find(pattern):
-                session.bench.enable(tracepoint.event_name)
+        for name in find_names(enable or session.places):
+            session.bench.enable(name)
     session.run()
     chosen = views(session, maps)
     screen = Screen()
@@ -111,11 +111,9 @@ def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int
 
 def _variable(text: str) -> tuple[str, Any]:
     """`threshold_ns=5000`: a number, a text in quotes, a list; raises BadParameter."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE, as in threshold_ns=5000", param_hint="--set")
+    name, value = split(text, option="--set", example="threshold_ns=5000")
     try:
-        return name.strip(), ast.literal_eval(value.strip())
+        return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         raise typer.BadParameter(
             f"the value of {name} is {value!r}; expected a number, a list as [1, 2], or a text in quotes",

@@ -11,7 +11,7 @@ from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Screen
 from axebpf.cli.options import Arch, Events, On, Param, Seconds, Seed, Vcpus, Vms, parameters
 from axebpf.cli.session import Session
-from axebpf.cli.tracepoints import find
+from axebpf.cli.tracepoints import find_names
 
 __all__ = ["stat"]
 
@@ -39,7 +39,7 @@ def stat(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Show count, times and distribution of every tracepoint that has fired, the most frequent first."""
-    histograms = [tracepoint.event_name for pattern in hist or [] for tracepoint in find(pattern)]
+    histograms = find_names(hist or [])
     session = Session.open(on, parameters(vms, vcpus, arch, seconds, events, seed, param), seed=seed or 0)
     session.run()
     screen = Screen()

@@ -12,7 +12,7 @@ from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Screen
 from axebpf.cli.options import Arch, Events, On, Param, Seconds, Seed, Vcpus, Vms, parameters
 from axebpf.cli.session import Session
-from axebpf.cli.tracepoints import Target, find
+from axebpf.cli.tracepoints import Target, find_names
 
 __all__ = ["trace"]
 
@@ -70,9 +70,9 @@ def trace(
     if load:
         session.load(load)
         session.attach()
-    names = dict.fromkeys(tracepoint.event_name for pattern in patterns or ["*"] for tracepoint in find(pattern))
+    names = find_names(patterns or ["*"])
     if only is not None:
-        names = dict.fromkeys(session.bench.set_filter(list(names), only))
+        names = session.bench.set_filter(names, only)
     for name in names:
         session.bench.enable(name)
     screen, left, lost = Screen(), number, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from axebpf.tracepoint import Field, Tracepoint
 from axebpf.tracepoints import BUILTIN
 from axebpf.tracepoints.header import header
 
-__all__ = ["Target", "find", "format_file", "header_file", "list_tracepoints"]
+__all__ = ["Target", "find", "find_names", "format_file", "header_file", "list_tracepoints"]
 
 Pattern = Annotated[
     str,
@@ -49,6 +50,15 @@ def find(pattern: str) -> list[type[Tracepoint]]:
         near = did_you_mean(pattern, [name for tp in BUILTIN for name in (tp.event_name, tp.event)])
         raise NotFound(f"no tracepoint matches {pattern}{near}")
     return found
+
+
+def find_names(patterns: Iterable[str]) -> list[str]:
+    """The names of all tracepoints that match one of the patterns, each once. Raises NotFound as `find` does.
+
+    >>> find_names(["vm_b*", "vmm:vm_boot"])
+    ['vmm:vm_boot']
+    """
+    return list(dict.fromkeys(tracepoint.event_name for pattern in patterns for tracepoint in find(pattern)))
 
 
 def list_tracepoints(

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import typer
-
+from axebpf.cli.assignment import split
 from axebpf.errors import HypervisorError, did_you_mean
 from axebpf.hypervisor import WORKLOADS, Workload
 
@@ -47,9 +46,7 @@ def find_workload(text: str) -> str | Workload:
 
 def parameter(text: str) -> tuple[str, Any]:
     """`rate=5000`, `reason=forced`: a number, or a text as it is; raises BadParameter."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not name:
-        raise typer.BadParameter(f"{text!r} is not NAME=VALUE, as in rate=5000", param_hint="--param")
+    name, value = split(text, option="--param", example="rate=5000")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
