@@ -37,14 +37,20 @@ impl Shared {
     /// The bench, once no other thread uses it.
     ///
     /// Whoever waits holds no GIL, because the thread that has the bench may need it to go on.
+    #[inline]
     pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
         self.check_open(py)?;
+        self.lock.try_lock().map_or_else(|| self.wait(py), Ok)
+    }
+
+    #[cold]
+    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
         loop {
+            py.detach(|| drop(self.lock.lock()));
+            self.check_open(py)?;
             if let Some(bench) = self.lock.try_lock() {
                 return Ok(bench);
             }
-            py.detach(|| drop(self.lock.lock()));
-            self.check_open(py)?;
         }
     }
 

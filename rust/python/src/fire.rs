@@ -8,7 +8,7 @@ use std::os::raw::c_char;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use axebpf_core::event::{FieldType, TracepointSpec, Value};
+use axebpf_core::event::{FieldType, Place, TracepointSpec, Value};
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
@@ -86,21 +86,22 @@ const SMALL: usize = 64;
 #[repr(align(8))]
 struct Aligned([u8; SMALL]);
 
-/// Where each keyword argument of a call goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Field(usize),
+/// Where an argument of a call goes.
+#[derive(Clone, Copy)]
+enum Goes {
+    /// Into a field, which may be a number.
+    Field(usize, Option<Place>),
     Time,
     Cpu,
 }
 
-/// What the names of a call's keyword arguments mean: worked out once for each tuple of names, which is a constant of
-/// the calling code.
+/// Where the arguments of a call go: worked out once for each tuple of names, which is a constant of the calling code.
 pub(crate) struct Plan {
     /// Kept, so that no other tuple can have its address.
     names: Py<PyTuple>,
     positional: usize,
-    places: Vec<Place>,
+    /// One for each argument, the positional ones first.
+    goes: Vec<Goes>,
     /// The names as text.
     words: Vec<String>,
 }
@@ -109,7 +110,7 @@ impl Plan {
     /// Whether it is that of a call site; `names` is then the same tuple.
     fn fits(&self, positional: usize, names: Option<&Bound<'_, PyTuple>>) -> bool {
         self.positional == positional
-            && names.map_or(self.places.is_empty(), |names| self.names.as_ptr() == names.as_ptr())
+            && names.map_or(self.words.is_empty(), |names| self.names.as_ptr() == names.as_ptr())
     }
 
     /// Checks the names: each a field or `time_ns` or `cpu`, none twice, every field there.
@@ -128,17 +129,18 @@ impl Plan {
         }
         let mut given = vec![false; fields];
         given[..positional].fill(true);
-        let mut places = Vec::with_capacity(names.len());
+        let field = |index: usize| Goes::Field(index, spec.place(index));
+        let mut goes: Vec<Goes> = (0..positional).map(field).collect();
         for word in &words {
-            places.push(match word.as_str() {
-                "time_ns" => Place::Time,
-                "cpu" => Place::Cpu,
+            goes.push(match word.as_str() {
+                "time_ns" => Goes::Time,
+                "cpu" => Goes::Cpu,
                 name => {
                     let index = spec.field_index(name).map_err(Error::from)?;
                     if std::mem::replace(&mut given[index], true) {
                         return Err(PyTypeError::new_err(format!("{}: two values for {name}", spec.name())));
                     }
-                    Place::Field(index)
+                    field(index)
                 }
             });
         }
@@ -149,7 +151,7 @@ impl Plan {
             let place = PyString::new(py, spec.name()).into_any();
             return Err(exception(py, "FieldError", (message,), &[("tracepoint", place)]));
         }
-        Ok(Plan { names: names.clone().unbind(), positional, places, words })
+        Ok(Plan { names: names.clone().unbind(), positional, goes, words })
     }
 }
 
@@ -260,19 +262,15 @@ unsafe fn fire_one(
     // Converting an argument may run Python code, which may fire again: the plan is not borrowed meanwhile.
     let plan = tracepoint.plans.get(tracepoint, positional, names, py)?;
     let (mut time_ns, mut cpu) = (None, None);
-    for (index, &value) in args.iter().enumerate() {
-        let place = match index.checked_sub(positional) {
-            None => Place::Field(index),
-            Some(keyword) => plan.places[keyword],
-        };
+    for (&value, goes) in args.iter().zip(&plan.goes) {
         // SAFETY: an argument of the call, borrowed for its duration.
         let value = unsafe { Borrowed::from_ptr(py, value) };
-        match place {
-            Place::Field(field) => store_field(spec, field, &value, record)?,
-            Place::Time if value.is_none() => {}
-            Place::Time => time_ns = Some(stamp(spec, "time_ns", &value, u64::MAX)?),
-            Place::Cpu if value.is_none() => {}
-            Place::Cpu => cpu = Some(stamp(spec, "cpu", &value, u32::MAX)?),
+        match *goes {
+            Goes::Field(field, place) => store_field(spec, field, place, &value, record)?,
+            Goes::Time if value.is_none() => {}
+            Goes::Time => time_ns = Some(stamp(spec, "time_ns", &value, u64::MAX)?),
+            Goes::Cpu if value.is_none() => {}
+            Goes::Cpu => cpu = Some(stamp(spec, "cpu", &value, u32::MAX)?),
         }
     }
     tracepoint.fire_record(py, record, time_ns, cpu)
@@ -304,10 +302,16 @@ fn field_error(py: Python<'_>, spec: &TracepointSpec, field: &str, message: Stri
 }
 
 #[inline]
-fn store_field(spec: &TracepointSpec, index: usize, value: &Bound<'_, PyAny>, record: &mut [u8]) -> PyResult<()> {
+fn store_field(
+    spec: &TracepointSpec,
+    index: usize,
+    place: Option<Place>,
+    value: &Bound<'_, PyAny>,
+    record: &mut [u8],
+) -> PyResult<()> {
     // SAFETY: a live object; the GIL is held. A number that fails here is looked at again below.
     let number = unsafe { ffi::PyLong_AsLongLong(value.as_ptr()) };
-    if number != -1 && spec.try_store(index, number, record) {
+    if number != -1 && place.is_some_and(|place| place.store(number, record)) {
         return Ok(());
     }
     // Where the conversion failed it has left an exception.

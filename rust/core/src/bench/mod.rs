@@ -262,8 +262,9 @@ impl Bench {
     ///
     /// # Errors
     /// [`BenchError::NoTracepoint`] where there is none.
+    #[inline]
     pub fn tracepoint(&self, slot: Slot) -> Result<&Tracepoint, BenchError> {
-        self.tracepoints.get(slot.0).ok_or(BenchError::NoTracepoint { slot: slot.0 })
+        self.tracepoints.get(slot.0).ok_or_else(|| BenchError::NoTracepoint { slot: slot.0 })
     }
 
     /// The tracepoint of a name.

@@ -1,6 +1,6 @@
 //! What programs of the different types get from a record.
 
-use super::field::{Role, Scalar};
+use super::field::{Place, Role};
 use super::record::Record;
 use super::tracepoint::Field;
 use crate::helper::VmContext;
@@ -14,24 +14,10 @@ pub const PROBE_TYPE_TRACEPOINT: u32 = 4;
 /// How many arguments a raw tracepoint program may read.
 pub const RAW_ARGUMENTS: usize = 12;
 
-/// A number in a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Source {
-    offset: usize,
-    scalar: Scalar,
-}
-
-impl Source {
-    #[inline]
-    fn load(self, bytes: &[u8]) -> u64 {
-        self.scalar.load_at(bytes, self.offset)
-    }
-}
-
 /// An argument of a raw tracepoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Argument {
-    Number(Source),
+    Number(Place),
     /// An array, which C passes as a pointer.
     Pointer {
         offset: usize,
@@ -41,17 +27,17 @@ enum Argument {
 /// Where the members of the contexts are found in a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ContextPlan {
-    vm_id: Option<Source>,
-    vcpu_id: Option<Source>,
-    exit_reason: Option<Source>,
-    duration: Option<Source>,
-    args: Vec<Source>,
+    vm_id: Option<Place>,
+    vcpu_id: Option<Place>,
+    exit_reason: Option<Place>,
+    duration: Option<Place>,
+    args: Vec<Place>,
     raw: Vec<Argument>,
 }
 
 impl ContextPlan {
     pub(super) fn new(fields: &[Field], duration: Option<usize>) -> ContextPlan {
-        let source = |field: &Field| Some(Source { offset: field.offset, scalar: field.ty.scalar()? });
+        let source = |field: &Field| Some(Place { offset: field.offset, scalar: field.ty.scalar()? });
         let named = |name: &str| fields.iter().find(|field| field.name == name).and_then(source);
         let duration = duration.and_then(|i| source(&fields[i]));
         let others = fields.iter().filter(|f| f.role != Role::Duration && f.name != "vm_id" && f.name != "vcpu_id");
@@ -82,7 +68,7 @@ impl Record<'_> {
     #[must_use]
     pub fn vm_context(&self, cpu: VmContext) -> VmContext {
         let plan = &self.spec.context;
-        let load = |source: Option<Source>, other: u64| source.map_or(other, |source| source.load(self.bytes));
+        let load = |source: Option<Place>, other: u64| source.map_or(other, |source| source.load(self.bytes));
         VmContext {
             vm_id: load(plan.vm_id, cpu.vm_id.into()) as u32,
             vcpu_id: load(plan.vcpu_id, cpu.vcpu_id.into()) as u32,

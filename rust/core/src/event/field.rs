@@ -33,6 +33,9 @@ const LIMITS: [(i64, u64); 9] = [
     (0, 1),
 ];
 
+/// Bytes by type, in the order of [`Scalar`].
+const SIZES: [u8; 9] = [1, 2, 4, 8, 1, 2, 4, 8, 1];
+
 impl Scalar {
     /// All of them.
     pub const ALL: [Scalar; 9] = [
@@ -51,15 +54,12 @@ impl Scalar {
     #[inline]
     #[must_use]
     pub const fn size(self) -> usize {
-        match self {
-            Scalar::U8 | Scalar::I8 | Scalar::Bool => 1,
-            Scalar::U16 | Scalar::I16 => 2,
-            Scalar::U32 | Scalar::I32 => 4,
-            Scalar::U64 | Scalar::I64 => 8,
-        }
+        // From a table: on the path of every event a jump by type would be guessed wrong now and then.
+        SIZES[self as usize] as usize
     }
 
     /// Whether there are negative values.
+    #[inline]
     #[must_use]
     pub const fn is_signed(self) -> bool {
         matches!(self, Scalar::I8 | Scalar::I16 | Scalar::I32 | Scalar::I64)
@@ -85,18 +85,6 @@ impl Scalar {
         let (min, max) = LIMITS[self as usize];
         // Below zero only the lower limit matters, from zero on only the upper one.
         if value < 0 { value >= min } else { value as u64 <= max }
-    }
-
-    /// Reads the value at an offset of a record, extended to 64 bits by its sign.
-    ///
-    /// No field lies in the 8 bytes of the header, so the 8 bytes that end with it are there; read and shifted, they
-    /// need no branch on the size.
-    #[inline]
-    pub(super) fn load_at(self, record: &[u8], offset: usize) -> u64 {
-        let end = offset + self.size();
-        let raw = u64::from_le_bytes(first(&record[end - 8..end]));
-        let shift = 64 - 8 * self.size() as u32;
-        if self.is_signed() { ((raw as i64) >> shift) as u64 } else { raw >> shift }
     }
 
     /// Rust's name, which is AxVisor's.
@@ -157,6 +145,44 @@ impl Scalar {
             4 => bytes[..4].copy_from_slice(&raw[..4]),
             _ => bytes[..8].copy_from_slice(&raw),
         }
+    }
+}
+
+/// Where a number stands in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub(super) offset: usize,
+    pub(super) scalar: Scalar,
+}
+
+impl Place {
+    /// Reads it, extended to 64 bits by its sign.
+    ///
+    /// No field lies in the 8 bytes of the header, so the 8 bytes that end with it are there; read and shifted, they
+    /// need no branch on the size.
+    #[inline]
+    pub(super) fn load(self, record: &[u8]) -> u64 {
+        let end = self.offset + self.scalar.size();
+        let raw = u64::from_le_bytes(first(&record[end - 8..end]));
+        let shift = 64 - 8 * self.scalar.size() as u32;
+        if self.scalar.is_signed() { ((raw as i64) >> shift) as u64 } else { raw >> shift }
+    }
+
+    /// Writes it, if it is in range and the record reaches so far; otherwise false.
+    #[inline]
+    #[must_use]
+    pub fn store(self, value: i64, record: &mut [u8]) -> bool {
+        let fits = self.scalar.holds(value);
+        let place = record.get_mut(self.offset..self.offset + self.scalar.size()).filter(|_| fits);
+        let raw = value.to_le_bytes();
+        match place {
+            Some(place) if place.len() == 4 => place.copy_from_slice(&raw[..4]),
+            Some(place) if place.len() == 8 => place.copy_from_slice(&raw),
+            Some([a]) => *a = raw[0],
+            Some(place) => place.copy_from_slice(&raw[..2]),
+            None => return false,
+        }
+        true
     }
 }
 

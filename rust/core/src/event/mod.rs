@@ -20,7 +20,7 @@ pub mod tracepoint;
 pub use batch::{Batch, Column};
 pub use context::{RAW_ARGUMENTS, TRACE_CONTEXT_SIZE};
 pub use error::EventError;
-pub use field::{Display, FieldSpec, FieldType, Form, Role, Scalar};
+pub use field::{Display, FieldSpec, FieldType, Form, Place, Role, Scalar};
 pub use filter::{Filter, FilterError, FilterProblem};
 pub use histogram::Histogram;
 pub use record::{Record, Value};

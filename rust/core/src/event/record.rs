@@ -1,7 +1,7 @@
 //! One event: values into a record, and back.
 
 use super::error::EventError;
-use super::field::{FieldType, Scalar};
+use super::field::{FieldType, Place, Scalar};
 use super::tracepoint::{Field, HEADER_SIZE, TracepointSpec};
 
 /// A value of one field.
@@ -65,25 +65,13 @@ impl TracepointSpec {
         Ok(())
     }
 
-    /// As [`TracepointSpec::store_int`] for the common case; false, with nothing stored, for anything that it would
-    /// refuse and for numbers above `i64::MAX`.
+    /// Where a field stands that is one number: [`Place::store`] is [`TracepointSpec::store_int`] for the common case.
     #[inline]
     #[must_use]
-    pub fn try_store(&self, index: usize, value: i64, record: &mut [u8]) -> bool {
-        let Some(field) = self.fields().get(index) else { return false };
-        let FieldType::Scalar(scalar) = field.ty else { return false };
-        let end = field.offset + scalar.size();
-        let fits = scalar.holds(value);
-        let place = record.get_mut(field.offset..end).filter(|_| fits);
-        let raw = value.to_le_bytes();
-        match place {
-            Some([a]) => *a = raw[0],
-            Some(place) if place.len() == 4 => place.copy_from_slice(&raw[..4]),
-            Some(place) if place.len() == 8 => place.copy_from_slice(&raw),
-            Some(place) => place.copy_from_slice(&raw[..2]),
-            None => return false,
-        }
-        true
+    pub fn place(&self, index: usize) -> Option<Place> {
+        let field = self.fields().get(index)?;
+        let FieldType::Scalar(scalar) = field.ty else { return None };
+        Some(Place { offset: field.offset, scalar })
     }
 
     /// Stores a value into a field of a record that was begun. A text may be shorter than its field; one that fills it

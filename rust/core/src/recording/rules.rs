@@ -434,7 +434,8 @@ pub(super) fn fill(
                 continue;
             }
         };
-        let stored = i64::try_from(value).is_ok_and(|value| spec.try_store(index, value, record));
+        let place = spec.place(index).zip(i64::try_from(value).ok());
+        let stored = place.is_some_and(|(place, value)| place.store(value, record));
         if !stored {
             spec.store_int(index, value, record)?;
         }
