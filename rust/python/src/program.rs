@@ -15,6 +15,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 
 use crate::bench::Shared;
 use crate::error::{Error, exception, program_fault};
+use crate::portability::{self, Report};
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -137,6 +138,13 @@ impl Program {
             runnable.reset_counts();
         }
         Ok(())
+    }
+
+    /// See `portability.rs`.
+    fn portability(&self, py: Python<'_>, target: &str) -> PyResult<Report> {
+        let target = portability::target(py, target)?;
+        let found = self.shared.enter(py)?.portability(self.index, target).map_err(Error::from)?;
+        Ok(portability::report(found))
     }
 
     #[pyo3(signature = (force=false))]
