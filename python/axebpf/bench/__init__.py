@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
+from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
@@ -157,18 +158,19 @@ class Bench:
         within(LoadError, "seed", seed, 0, U64)
         within(LoadError, "trace_entries", trace_entries, 0, (1 << 32) - 1)
         within(LoadError, "budget", budget, 1, (1 << 62) - 1)
-        self._native = _native.Bench(
-            cpus=cpus,
-            clock=clock,
-            seed=seed,
-            statistics=statistics,
-            trace_entries=trace_entries,
-            budget=budget,
-            target=target,
-            engine=engine,
-            maps=maps,
-            endless=endless,
-        )
+        self._options: dict[str, Any] = {
+            "cpus": cpus,
+            "clock": clock,
+            "seed": seed,
+            "statistics": statistics,
+            "trace_entries": trace_entries,
+            "budget": budget,
+            "target": target,
+            "engine": engine,
+            "maps": maps,
+            "endless": endless,
+        }
+        self._native = _native.Bench(**self._options)
         self.target = target
         """What programs are run for: `linux` or `axvisor`."""
         self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
@@ -176,6 +178,7 @@ class Bench:
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
+        self._links: list[Link] = []
         self._helper_names: dict[int, str] = {}
         self._symbols: SymbolTable | None = None
         self.cpus = cpus
@@ -349,14 +352,16 @@ class Bench:
         programs, maps = self._native.load(
             native, values, list((max_entries or {}).items()), list((types or {}).items()), only
         )
+        origin = ObjectOrigin(native, rodata, max_entries, types)
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)
         for native_map in maps:
             key, value = layouts[native_map.name]
             wrapped = wrap(native_map, key, value, self.cpus, native.layout)
+            wrapped._origin = origin
             table.add(wrapped)
             self.maps.add(wrapped)
-        return [Program(self, program, [table[name] for name in program.maps]) for program in programs], table
+        return [Program(self, program, [table[name] for name in program.maps], origin) for program in programs], table
 
     def load_bytes(
         self,
@@ -384,7 +389,8 @@ class Bench:
     ) -> Program:
         """As `load_bytes`, but the program is not among `programs` yet."""
         given = [(fd, table_map._native) for fd, table_map in maps.items()]
-        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values())
+        origin = CodeOrigin(code, type, dict(maps), license, name)
+        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values(), origin)
 
     def create_map(
         self,
@@ -414,6 +420,7 @@ class Bench:
 
         integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
         created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types)
+        created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name})
         self.maps.add(created)
         return created
 
