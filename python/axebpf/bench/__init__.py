@@ -28,7 +28,6 @@ from axebpf.errors import (
     BenchClosed,
     ClockError,
     HelperError,
-    HypervisorError,
     LoadError,
     MapError,
     NotFound,
@@ -39,6 +38,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
+    from axebpf.bench.comparison import Comparison
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
@@ -49,6 +49,7 @@ __all__ = [
     "ENGINES",
     "Bench",
     "Clock",
+    "Comparison",
     "Globals",
     "LastRun",
     "Link",
@@ -463,17 +464,9 @@ class Bench:
         `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
         an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
         """
-        from axebpf.bench.run import fire_stream
-        from axebpf.hypervisor import workload as make
+        from axebpf.bench.run import fire_stream, stream_for
 
-        stream = make(workload, **parameters)
-        if stream.cpus > self.cpus:
-            raise HypervisorError(
-                f"{stream.workload} needs {stream.cpus} CPUs with these parameters, this bench has {self.cpus}; "
-                f"make it with Bench(cpus={stream.cpus})",
-                workload=stream.workload,
-            )
-        return fire_stream(self, stream, progress)
+        return fire_stream(self, stream_for(self, workload, parameters), progress)
 
     def replay(
         self,
@@ -503,6 +496,43 @@ class Bench:
         from axebpf.bench.replay import replay
 
         return replay(self, source, format, mapping, event, progress)
+
+    def compare(
+        self,
+        what: Program | LoadedObject | Iterable[Program | LoadedObject],
+        workload: Any,
+        *,
+        target: str = "axvisor",
+        engine: str = "auto",
+        maps: str = "auto",
+        progress: Callable[[Progress], object] | None = None,
+        **parameters: Any,
+    ) -> Comparison:
+        r"""Runs the same events on target linux and on another one, and says what is not the same.
+
+        `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
+        nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
+        `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
+        Both sides are fresh benches (`bench.twin.Twin`), which begin with what the maps of this one hold; this one is
+        not touched. With `target="linux"` and `engine="rbpf"`, `maps="kbpf"` or both, a difference can be pinned on
+        AxVisor's VM or on its maps.
+
+        Compared are the return value, or the fault, of every run of every program, and the contents of all maps. The
+        result is true where they are the same; otherwise it has the first difference with its event, instruction and
+        reason, and prints them. A program that one side refuses is a result too. Raises AttachError where there is no
+        place to attach to; HypervisorError; RecordingError; LoadError for a target, engine or maps that there are not;
+        and what a helper in Python raises.
+
+        >>> bench = Bench()
+        >>> halve = _native.assemble("r0 = -7\nr0 s/= 2\nexit")
+        >>> link = bench.load_bytes(halve, type="tracepoint", name="halve").attach("vmm:vm_boot")
+        >>> found = bench.compare(link.program, "boot", vms=1, duration_s=0.1)
+        >>> bool(found), found.first.event.name, found.first.values
+        (False, 'vmm:vm_boot', (18446744073709551613, 9223372036854775804))
+        """
+        from axebpf.bench.compare import compare
+
+        return compare(self, what, workload, target, engine, maps, progress, parameters)
 
     @property
     def cpu(self) -> int:
@@ -542,7 +572,7 @@ class Bench:
         )
 
 
-_LAZY_NAMES = {"Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
+_LAZY_NAMES = {"Comparison": "comparison", "Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
 """What `import axebpf` leaves out, so that it is quick."""
 
 
