@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINES",
+    "MAP_LIBRARIES",
+    "TARGETS",
     "Bench",
     "Clock",
     "Globals",
@@ -65,11 +67,17 @@ __all__ = [
 ]
 
 
+TARGETS = ("linux", "axvisor")
+"""What programs can be run for, the usual one first."""
+
 ENGINES = ("interpreter", "rbpf")
 """What can run programs. `"auto"` chooses among them."""
 
 EVERYDAY_ENGINES = ("interpreter",)
 """Those that take every program: tests are parametrised over them."""
+
+MAP_LIBRARIES = ("kbpf",)
+"""Whose maps can be chosen. `"auto"` are those that belong to the target."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -173,6 +181,8 @@ class Bench:
         """What programs are run for: `linux` or `axvisor`."""
         self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
         """What runs them: `interpreter` or `rbpf`."""
+        self.map_library = "kbpf" if maps == "kbpf" or target == "axvisor" else "own"
+        """Whose maps they use: `own` or `kbpf`."""
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
@@ -346,9 +356,13 @@ class Bench:
         for name, entries in (max_entries or {}).items():
             if not 0 <= entries < 1 << 32:
                 raise LoadError(f"max_entries of {name} is {entries}; it takes 1 to {(1 << 32) - 1}", file=file)
-        programs, maps = self._native.load(
-            native, values, list((max_entries or {}).items()), list((types or {}).items()), only
-        )
+        try:
+            programs, maps = self._native.load(
+                native, values, list((max_entries or {}).items()), list((types or {}).items()), only
+            )
+        except LoadError as error:
+            error.file = error.file or file  # what refuses a program knows its section only
+            raise
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)
         for native_map in maps:
