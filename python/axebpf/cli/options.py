@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from axebpf.bench import ENGINES, MAP_LIBRARIES, TARGETS
+from axebpf.bench import ENGINES, MAP_LIBRARIES, TARGETS, Bench
 from axebpf.cli.complete import tracepoint_names, workload_names
 from axebpf.cli.workload import HELP, parameter
 from axebpf.errors import did_you_mean
@@ -132,11 +133,10 @@ class BenchOptions:
         str, one_of(("auto", *MAP_LIBRARIES), "--maps", "Whose maps they use; auto: the target's.", _BENCH)
     ] = "auto"
     budget: Annotated[
-        int | None, typer.Option(min=1, help="Instructions that one run may execute.", rich_help_panel=_BENCH)
-    ] = None
+        int, typer.Option(min=1, help="Instructions that one run may execute.", rich_help_panel=_BENCH)
+    ] = inspect.signature(Bench).parameters["budget"].default
 
     @property
     def options(self) -> dict[str, Any]:
         """Those of `axebpf.Bench`."""
-        given = {"target": self.target, "engine": self.engine, "maps": self.map_library}
-        return given if self.budget is None else {**given, "budget": self.budget}
+        return {"target": self.target, "engine": self.engine, "maps": self.map_library, "budget": self.budget}

@@ -32,7 +32,7 @@ def replay(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The recording; - is standard input.")],
     bench: BenchOptions,
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[OBJECT]...", help="Object files (.bpf.o).", show_default=False)
+        list[str] | None, typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).", show_default=False)
     ] = None,
     format: Annotated[
         str | None,

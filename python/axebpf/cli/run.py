@@ -30,7 +30,7 @@ __all__ = ["run", "run_and_show"]
 
 @bundled
 def run(
-    files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
+    files: Annotated[list[str], typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).")],
     workload: WorkloadOptions,
     bench: BenchOptions,
     variables: Variables = None,

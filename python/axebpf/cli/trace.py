@@ -32,7 +32,7 @@ def trace(
     patterns: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATTERN]...",
+            metavar="PATTERN",
             help="Tracepoints, wildcards too; all if not given.",
             show_default=False,
             autocompletion=tracepoint_names,

@@ -25,8 +25,8 @@ __all__ = ["find", "find_names", "format_file", "header_file", "list_tracepoints
 Pattern = Annotated[
     str,
     typer.Argument(
-        metavar="[PATTERN]",
-        help="Names with wildcards: 'vmm:vm_*', or only 'vm_*'.",
+        metavar="PATTERN",
+        help="Names with wildcards: 'vmm:vm_*', or only 'vm_*'; all if not given.",
         show_default=False,
         autocompletion=tracepoint_names,
     ),
