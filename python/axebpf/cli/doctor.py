@@ -46,6 +46,7 @@ def findings() -> Iterator[Finding]:
     """Looks for everything that axebpf uses, what it cannot do without first."""
     yield Finding("Python", True, f"{platform.python_version()}, {sys.executable}", "runs axebpf", needed=True)
     yield _core()
+    yield _target_axvisor()
     for name, purpose in (("numpy", "columns of events, arrays of maps"), ("rich", "the command line")):
         yield _package(name, name, purpose, needed=True)
     yield _package("pyarrow", "axebpf[arrow]", "Arrow tables: to_arrow()")
@@ -59,7 +60,7 @@ def findings() -> Iterator[Finding]:
 
 
 def _core() -> Finding:
-    purpose = "runs programs: engine interpreter, target linux"
+    purpose = "runs programs: target linux"
     try:
         from axebpf import Bench, assemble
 
@@ -72,6 +73,17 @@ def _core() -> Finding:
     if result != 42:
         return Finding("core", False, f"{detail}: a program that returns 42 returned {result}", purpose, needed=True)
     return Finding("core", True, detail, purpose, needed=True)
+
+
+def _target_axvisor() -> Finding:
+    name, purpose = "target axvisor", "runs programs as AxVisor does: --target axvisor"
+    try:
+        from axebpf import AxebpfError, Bench
+
+        with Bench(target="axvisor") as bench:
+            return Finding(name, True, f"engine {bench.engine}, maps {bench.map_library}", purpose)
+    except (ImportError, AxebpfError) as error:  # a build without it
+        return Finding(name, False, str(error), purpose, remedy=_PIP.format("--force-reinstall axebpf"))
 
 
 def _package(name: str, requirement: str, purpose: str, needed: bool = False) -> Finding:
