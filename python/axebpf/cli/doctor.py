@@ -23,7 +23,7 @@ from axebpf.toolchain import clangs, compiles_for_bpf
 __all__ = ["Finding", "doctor", "findings"]
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_DEBIAN, _PIP = "apt install {}", "pip install '{}'"
+_DEBIAN, _PIP, _AGAIN = "apt install {}", "pip install '{}'", "pip install --force-reinstall axebpf"
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _core() -> Finding:
         with Bench() as bench:
             result = bench.load_bytes(assemble("w0 = 42\nexit"), type="mem").run(b"").r0
     except ImportError as error:
-        remedy = _PIP.format("--force-reinstall axebpf")
+        remedy = _AGAIN
         return Finding("core", False, str(error), purpose, needed=True, remedy=remedy)
     detail = f"axebpf {version('axebpf')}, {platform.system()} {platform.machine()}"
     if result != 42:
@@ -83,7 +83,7 @@ def _target_axvisor() -> Finding:
         with Bench(target="axvisor") as bench:
             return Finding(name, True, f"engine {bench.engine}, maps {bench.map_library}", purpose)
     except (ImportError, AxebpfError) as error:  # a build without it
-        return Finding(name, False, str(error), purpose, remedy=_PIP.format("--force-reinstall axebpf"))
+        return Finding(name, False, str(error), purpose, remedy=_AGAIN)
 
 
 def _package(name: str, requirement: str, purpose: str, needed: bool = False) -> Finding:
