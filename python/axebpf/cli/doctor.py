@@ -67,8 +67,7 @@ def _core() -> Finding:
         with Bench() as bench:
             result = bench.load_bytes(assemble("w0 = 42\nexit"), type="mem").run(b"").r0
     except ImportError as error:
-        remedy = _AGAIN
-        return Finding("core", False, str(error), purpose, needed=True, remedy=remedy)
+        return Finding("core", False, str(error), purpose, needed=True, remedy=_AGAIN)
     detail = f"axebpf {version('axebpf')}, {platform.system()} {platform.machine()}"
     if result != 42:
         return Finding("core", False, f"{detail}: a program that returns 42 returned {result}", purpose, needed=True)
