@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINES",
+    "MAP_LIBRARIES",
+    "TARGETS",
     "Bench",
     "Clock",
     "Comparison",
@@ -67,11 +69,20 @@ __all__ = [
 ]
 
 
-ENGINES = ("interpreter", "rbpf")
+TARGETS = ("linux", "axvisor")
+"""What programs can be run for, the usual one first."""
+
+AXVISOR_ENGINE, AXVISOR_MAPS = "rbpf", "kbpf"
+"""What programs run on, on target axvisor, which has nothing else."""
+
+ENGINES = ("interpreter", AXVISOR_ENGINE)
 """What can run programs. `"auto"` chooses among them."""
 
 EVERYDAY_ENGINES = ("interpreter",)
 """Those that take every program: tests are parametrised over them."""
+
+MAP_LIBRARIES = (AXVISOR_MAPS,)
+"""Whose maps can be chosen. `"auto"` are those that belong to the target."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -148,10 +159,11 @@ class Bench:
         engines = ("auto", *ENGINES)
         if engine not in engines:
             raise LoadError(f"no engine {engine!r}; engines are {', '.join(engines)}{did_you_mean(engine, engines)}")
-        if target == "axvisor" and (engine, maps) not in ((e, m) for e in ("auto", "rbpf") for m in ("auto", "kbpf")):
+        on_axvisor = target == "axvisor"
+        if on_axvisor and not (engine in ("auto", AXVISOR_ENGINE) and maps in ("auto", AXVISOR_MAPS)):
             raise LoadError(
-                f"target axvisor is the engine rbpf over the maps kbpf, not {engine} over {maps}; each can be chosen "
-                "on target linux"
+                f"target axvisor is the engine {AXVISOR_ENGINE} over the maps {AXVISOR_MAPS}, not {engine} over "
+                f"{maps}; each can be chosen on target linux"
             )
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
@@ -174,8 +186,10 @@ class Bench:
         self._native = _native.Bench(**self._options)
         self.target = target
         """What programs are run for: `linux` or `axvisor`."""
-        self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
+        self.engine = AXVISOR_ENGINE if on_axvisor else "interpreter" if engine == "auto" else engine
         """What runs them: `interpreter` or `rbpf`."""
+        self.map_library = AXVISOR_MAPS if on_axvisor else "own" if maps == "auto" else maps
+        """Whose maps they use: `own` or `kbpf`."""
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
@@ -350,9 +364,13 @@ class Bench:
         for name, entries in (max_entries or {}).items():
             if not 0 <= entries < 1 << 32:
                 raise LoadError(f"max_entries of {name} is {entries}; it takes 1 to {(1 << 32) - 1}", file=file)
-        programs, maps = self._native.load(
-            native, values, list((max_entries or {}).items()), list((types or {}).items()), only
-        )
+        try:
+            programs, maps = self._native.load(
+                native, values, list((max_entries or {}).items()), list((types or {}).items()), only
+            )
+        except LoadError as error:
+            error.file = error.file or file  # what refuses a program knows its section only
+            raise
         origin = ObjectOrigin(native, rodata, max_entries, types)
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)

@@ -10,26 +10,17 @@ import typer
 
 from axebpf.cli import report
 from axebpf.cli.assignment import split
+from axebpf.cli.bundle import bundled
 from axebpf.cli.console import Screen
 from axebpf.cli.options import (
-    Arch,
     AsJson,
-    Budget,
+    BenchOptions,
     Enable,
-    Engine,
-    Engines,
-    Events,
     MapNames,
-    On,
-    Param,
     Rows,
-    Seconds,
-    Seed,
     TraceLines,
     Variables,
-    Vcpus,
-    Vms,
-    parameters,
+    WorkloadOptions,
 )
 from axebpf.cli.session import MapView, Session, views
 from axebpf.cli.tracepoints import find_names
@@ -37,19 +28,12 @@ from axebpf.cli.tracepoints import find_names
 __all__ = ["run", "run_and_show"]
 
 
+@bundled
 def run(
-    files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
-    on: On = "boot",
-    vms: Vms = None,
-    vcpus: Vcpus = None,
-    arch: Arch = None,
-    seconds: Seconds = None,
-    events: Events = None,
-    seed: Seed = None,
-    param: Param = None,
-    engine: Engine = Engines.AUTO,
+    files: Annotated[list[str], typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).")],
+    workload: WorkloadOptions,
+    bench: BenchOptions,
     variables: Variables = None,
-    budget: Budget = None,
     enable: Enable = None,
     trace: TraceLines = 10,
     maps: MapNames = None,
@@ -57,9 +41,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
-    options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    given = parameters(vms, vcpus, arch, seconds, events, seed, param)
-    session = Session.open(on, given, engine=engine.value, seed=seed or 0, **options)
+    session = Session.open(workload.on, workload.parameters, seed=workload.seed or 0, **bench.options)
     run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
 
 
