@@ -25,7 +25,7 @@ from axebpf.cli.options import (
 from axebpf.cli.session import MapView, Session, views
 from axebpf.cli.tracepoints import find_names
 
-__all__ = ["run", "run_and_show"]
+__all__ = ["run", "run_and_show", "variable"]
 
 
 @bundled
@@ -58,7 +58,7 @@ def run_and_show(
 ) -> None:
     """Loads and attaches objects, runs the session's source, and shows what came of it."""
     if files:
-        session.load(files, dict(_variable(text) for text in variables))
+        session.load(files, dict(variable(text) for text in variables))
         session.attach()
     if trace:
         for name in find_names(enable or session.places):
@@ -91,7 +91,7 @@ def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int
     report.losses(screen, session)
 
 
-def _variable(text: str) -> tuple[str, Any]:
+def variable(text: str) -> tuple[str, Any]:
     """`threshold_ns=5000`: a number, a text in quotes, a list; raises BadParameter."""
     name, value = split(text, option="--set", example="threshold_ns=5000")
     try:
