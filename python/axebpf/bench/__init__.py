@@ -31,6 +31,7 @@ from axebpf.errors import (
     LoadError,
     MapError,
     NotFound,
+    PortabilityWarning,
     did_you_mean,
 )
 from axebpf.maps import Map, MapTable, wrap
@@ -326,7 +327,9 @@ class Bench:
 
         `source` is a path or the bytes. `rodata` sets global variables by name (constants too), `max_entries` the
         capacity of maps, `types` the type of programs whose section names none, `only` which programs are loaded.
-        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded.
+        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded. On target axvisor,
+        PortabilityError for what AxVisor refuses, and one PortabilityWarning for each program that comes, or may come,
+        to something else there than on Linux; `Program.portability` says where and why.
         """
         if isinstance(source, (bytes, bytearray, memoryview)):
             data, file = bytes(source), "<bytes>"
@@ -338,9 +341,18 @@ class Bench:
             except OSError as error:
                 raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
         native = _native.Object(data, file)
-        loaded, table = self._place_object(native, rodata, max_entries, types, only)
-        self._programs.extend(loaded)
-        return LoadedObject(native, loaded, table, self.maps)
+        programs, table = self._place_object(native, rodata, max_entries, types, only)
+        self._programs.extend(programs)
+        loaded = LoadedObject(native, programs, table, self.maps)
+        if self.target == "axvisor":
+            from axebpf.bench.differs import warn
+
+            try:
+                warn(programs)
+            except PortabilityWarning:  # where warnings are errors
+                loaded.unload()
+                raise
+        return loaded
 
     def _place_object(
         self,
@@ -395,7 +407,8 @@ class Bench:
 
         `type` is a `SEC` prefix: `tracepoint`, `raw_tracepoint`, `kprobe`, `syscall`, `xdp`, `socket`, `axvisor`,
         `mem`. Only the first two and `axvisor` attach to tracepoints; `xdp` and `socket` programs get the bytes that
-        `run` is given, there is no packet behind them. Raises LoadError.
+        `run` is given, there is no packet behind them. Raises LoadError; PortabilityError for what target axvisor
+        refuses. Of what differs there it does not warn, as `load` does; `Program.portability` says it.
         """
         if not isinstance(code, (bytes, bytearray, memoryview)):
             raise LoadError(f"code is {code.__class__.__name__}; expected bytes, as axebpf.assemble(text) gives")
