@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
+from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
@@ -27,11 +28,9 @@ from axebpf.errors import (
     BenchClosed,
     ClockError,
     HelperError,
-    HypervisorError,
     LoadError,
     MapError,
     NotFound,
-    PortabilityError,
     PortabilityWarning,
     did_you_mean,
 )
@@ -40,6 +39,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
+    from axebpf.bench.comparison import Comparison
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
@@ -48,8 +48,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINES",
+    "MAP_LIBRARIES",
+    "TARGETS",
     "Bench",
     "Clock",
+    "Comparison",
     "Globals",
     "LastRun",
     "Link",
@@ -67,11 +70,20 @@ __all__ = [
 ]
 
 
-ENGINES = ("interpreter", "rbpf")
+TARGETS = ("linux", "axvisor")
+"""What programs can be run for, the usual one first."""
+
+AXVISOR_ENGINE, AXVISOR_MAPS = "rbpf", "kbpf"
+"""What programs run on, on target axvisor, which has nothing else."""
+
+ENGINES = ("interpreter", AXVISOR_ENGINE)
 """What can run programs. `"auto"` chooses among them."""
 
 EVERYDAY_ENGINES = ("interpreter",)
 """Those that take every program: tests are parametrised over them."""
+
+MAP_LIBRARIES = (AXVISOR_MAPS,)
+"""Whose maps can be chosen. `"auto"` are those that belong to the target."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -148,10 +160,11 @@ class Bench:
         engines = ("auto", *ENGINES)
         if engine not in engines:
             raise LoadError(f"no engine {engine!r}; engines are {', '.join(engines)}{did_you_mean(engine, engines)}")
-        if target == "axvisor" and (engine, maps) not in ((e, m) for e in ("auto", "rbpf") for m in ("auto", "kbpf")):
+        on_axvisor = target == "axvisor"
+        if on_axvisor and not (engine in ("auto", AXVISOR_ENGINE) and maps in ("auto", AXVISOR_MAPS)):
             raise LoadError(
-                f"target axvisor is the engine rbpf over the maps kbpf, not {engine} over {maps}; each can be chosen "
-                "on target linux"
+                f"target axvisor is the engine {AXVISOR_ENGINE} over the maps {AXVISOR_MAPS}, not {engine} over "
+                f"{maps}; each can be chosen on target linux"
             )
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
@@ -159,25 +172,29 @@ class Bench:
         within(LoadError, "seed", seed, 0, U64)
         within(LoadError, "trace_entries", trace_entries, 0, (1 << 32) - 1)
         within(LoadError, "budget", budget, 1, (1 << 62) - 1)
-        self._native = _native.Bench(
-            cpus=cpus,
-            clock=clock,
-            seed=seed,
-            statistics=statistics,
-            trace_entries=trace_entries,
-            budget=budget,
-            target=target,
-            engine=engine,
-            maps=maps,
-            endless=endless,
-        )
+        self._options: dict[str, Any] = {
+            "cpus": cpus,
+            "clock": clock,
+            "seed": seed,
+            "statistics": statistics,
+            "trace_entries": trace_entries,
+            "budget": budget,
+            "target": target,
+            "engine": engine,
+            "maps": maps,
+            "endless": endless,
+        }
+        self._native = _native.Bench(**self._options)
         self.target = target
         """What programs are run for: `linux` or `axvisor`."""
-        self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
+        self.engine = AXVISOR_ENGINE if on_axvisor else "interpreter" if engine == "auto" else engine
         """What runs them: `interpreter` or `rbpf`."""
+        self.map_library = AXVISOR_MAPS if on_axvisor else "own" if maps == "auto" else maps
+        """Whose maps they use: `own` or `kbpf`."""
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
+        self._links: list[Link] = []
         self._helper_names: dict[int, str] = {}
         self._symbols: SymbolTable | None = None
         self.cpus = cpus
@@ -363,17 +380,19 @@ class Bench:
             programs, maps = self._native.load(
                 native, values, list((max_entries or {}).items()), list((types or {}).items()), only
             )
-        except PortabilityError as error:
-            error.file = file
+        except LoadError as error:
+            error.file = error.file or file  # what refuses a program knows its section only
             raise
+        origin = ObjectOrigin(native, rodata, max_entries, types)
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)
         for native_map in maps:
             key, value = layouts[native_map.name]
             wrapped = wrap(native_map, key, value, self.cpus, native.layout)
+            wrapped._origin = origin
             table.add(wrapped)
             self.maps.add(wrapped)
-        return [Program(self, program, [table[name] for name in program.maps]) for program in programs], table
+        return [Program(self, program, [table[name] for name in program.maps], origin) for program in programs], table
 
     def load_bytes(
         self,
@@ -402,7 +421,8 @@ class Bench:
     ) -> Program:
         """As `load_bytes`, but the program is not among `programs` yet."""
         given = [(fd, table_map._native) for fd, table_map in maps.items()]
-        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values())
+        origin = CodeOrigin(code, type, dict(maps), license, name)
+        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values(), origin)
 
     def create_map(
         self,
@@ -432,6 +452,7 @@ class Bench:
 
         integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
         created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types)
+        created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name})
         self.maps.add(created)
         return created
 
@@ -474,17 +495,9 @@ class Bench:
         `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
         an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
         """
-        from axebpf.bench.run import fire_stream
-        from axebpf.hypervisor import workload as make
+        from axebpf.bench.run import fire_stream, stream_for
 
-        stream = make(workload, **parameters)
-        if stream.cpus > self.cpus:
-            raise HypervisorError(
-                f"{stream.workload} needs {stream.cpus} CPUs with these parameters, this bench has {self.cpus}; "
-                f"make it with Bench(cpus={stream.cpus})",
-                workload=stream.workload,
-            )
-        return fire_stream(self, stream, progress)
+        return fire_stream(self, stream_for(self, workload, parameters), progress)
 
     def replay(
         self,
@@ -514,6 +527,43 @@ class Bench:
         from axebpf.bench.replay import replay
 
         return replay(self, source, format, mapping, event, progress)
+
+    def compare(
+        self,
+        what: Program | LoadedObject | Iterable[Program | LoadedObject],
+        workload: Any,
+        *,
+        target: str = "axvisor",
+        engine: str = "auto",
+        maps: str = "auto",
+        progress: Callable[[Progress], object] | None = None,
+        **parameters: Any,
+    ) -> Comparison:
+        r"""Runs the same events on target linux and on another one, and says what is not the same.
+
+        `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
+        nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
+        `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
+        Both sides are fresh benches (`bench.twin.Twin`), which begin with what the maps of this one hold; this one is
+        not touched. With `target="linux"` and `engine="rbpf"`, `maps="kbpf"` or both, a difference can be pinned on
+        AxVisor's VM or on its maps.
+
+        Compared are the return value, or the fault, of every run of every program, and the contents of all maps. The
+        result is true where they are the same; otherwise it has the first difference with its event, instruction and
+        reason, and prints them. A program that one side refuses is a result too. Raises AttachError where there is no
+        place to attach to; HypervisorError; RecordingError; LoadError for a target, engine or maps that there are not;
+        and what a helper in Python raises.
+
+        >>> bench = Bench()
+        >>> halve = _native.assemble("r0 = -7\nr0 s/= 2\nexit")
+        >>> link = bench.load_bytes(halve, type="tracepoint", name="halve").attach("vmm:vm_boot")
+        >>> found = bench.compare(link.program, "boot", vms=1, duration_s=0.1)
+        >>> bool(found), found.first.event.name, found.first.values
+        (False, 'vmm:vm_boot', (18446744073709551613, 9223372036854775804))
+        """
+        from axebpf.bench.compare import compare
+
+        return compare(self, what, workload, target, engine, maps, progress, parameters)
 
     @property
     def cpu(self) -> int:
@@ -553,7 +603,7 @@ class Bench:
         )
 
 
-_LAZY_NAMES = {"Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
+_LAZY_NAMES = {"Comparison": "comparison", "Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
 """What `import axebpf` leaves out, so that it is quick."""
 
 

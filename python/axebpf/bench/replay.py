@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf import _native
@@ -13,7 +13,7 @@ from axebpf.recording import Recording, Rule, kvm
 if TYPE_CHECKING:
     from axebpf.bench import Bench, ProgramStats
 
-__all__ = ["ReplayResult", "replay"]
+__all__ = ["ReplayResult", "open_reader", "replay"]
 
 
 class ReplayResult(NamedTuple):
@@ -61,36 +61,12 @@ def replay(
 ) -> ReplayResult:
     """See `Bench.replay`."""
     recording = source if isinstance(source, Recording) else Recording(source, format)
-    rules = kvm.RULES if mapping is None else tuple(mapping)
+    reader, pieces = open_reader(bench, recording, mapping, event)
     handles = bench._by_slot
-    if event is not None:
-        event = bench.tracepoints[event].name
-    specs = [handle._spec for handle in handles]
-    reader = _native.Recording(
-        recording.name, specs, [rule.native() for rule in rules], recording.format == "csv", event, bench.cpus
-    )
-    pieces = recording.pieces()
-    if recording.again:
-        for piece in pieces:
-            reader.survey(piece, False)
-        reader.survey(b"", True)
-        cpus = reader.report()["cpus"]
-        if cpus > bench.cpus:
-            raise RecordingError(
-                f"its events are on {cpus} CPUs, this bench has {bench.cpus}; make it with Bench(cpus={cpus})",
-                file=recording.name,
-            )
-        pieces = recording.pieces()
-        first = next(pieces, b"")
-    else:
-        # What replaces what is decided by the first piece.
-        first = next(pieces, b"")
-        reader.survey(first, False)
-    reader.begin()
     then = before(bench)
     natives = [handle._native for handle in handles]
     events = 0
-    for piece, last in _marked(first, pieces):
+    for piece, last in pieces:
         try:
             reader.feed(piece, last)
         finally:
@@ -116,7 +92,42 @@ def replay(
     )
 
 
-def _marked(first: bytes, pieces: Iterable[bytes]) -> Iterable[tuple[bytes, bool]]:
+def open_reader(
+    bench: Bench, recording: Recording, mapping: Iterable[Rule] | None, event: str | None
+) -> tuple[_native.Recording, Iterator[tuple[bytes, bool]]]:
+    """A reader that is ready to make the bench's events of a recording, and what it is to be fed.
+
+    That is each piece, and whether it is the last one. Raises RecordingError for a recording that does not fit.
+    """
+    rules = kvm.RULES if mapping is None else tuple(mapping)
+    if event is not None:
+        event = bench.tracepoints[event].name
+    specs = [handle._spec for handle in bench._by_slot]
+    reader = _native.Recording(
+        recording.name, specs, [rule.native() for rule in rules], recording.format == "csv", event, bench.cpus
+    )
+    pieces = recording.pieces()
+    if recording.again:
+        for piece in pieces:
+            reader.survey(piece, False)
+        reader.survey(b"", True)
+        cpus = reader.report()["cpus"]
+        if cpus > bench.cpus:
+            raise RecordingError(
+                f"its events are on {cpus} CPUs, this bench has {bench.cpus}; make it with Bench(cpus={cpus})",
+                file=recording.name,
+            )
+        pieces = recording.pieces()
+        first = next(pieces, b"")
+    else:
+        # What replaces what is decided by the first piece.
+        first = next(pieces, b"")
+        reader.survey(first, False)
+    reader.begin()
+    return reader, _marked(first, pieces)
+
+
+def _marked(first: bytes, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     """Each piece, and at the end an empty one that is the last."""
     yield first, False
     for piece in pieces:

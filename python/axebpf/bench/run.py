@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from axebpf.bench.program import ProgramStats
+from axebpf.errors import HypervisorError
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench
-    from axebpf.hypervisor import Chunk
+    from axebpf.hypervisor import Chunk, Stream, Workload
 
-__all__ = ["Progress", "RunResult", "fire_stream"]
+__all__ = ["Progress", "RunResult", "fire_chunk", "fire_stream", "stream_for"]
 
 
 class RunResult(NamedTuple):
@@ -66,20 +67,38 @@ def since(bench: Bench, then: Before, events: int, time_ns: int) -> RunResult:
 
 def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None) -> RunResult:
     """Fires the events of a stream and says what became of them; tells `progress` after each chunk."""
-    from axebpf.columns import for_core
-
     then = before(bench)
     events = last = 0
     for chunk in stream:
-        handles = [bench.tracepoints[name] for name in chunk.names]
-        columns = [[for_core(chunk.columns[h.name][f.name], f.type) for f in h.declaration.fields] for h in handles]
-        events += bench._native.fire_mixed(
-            [handle._native for handle in handles], chunk.order, chunk.time_ns, chunk.cpu, columns
-        )
+        events += fire_chunk(bench, chunk)
         last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
         if progress is not None:
             progress(Progress(events, last))
     return since(bench, then, events, last)
+
+
+def fire_chunk(bench: Bench, chunk: Chunk) -> int:
+    """Fires the events of a chunk; returns how many those are."""
+    from axebpf.columns import for_core
+
+    handles = [bench.tracepoints[name] for name in chunk.names]
+    columns = [[for_core(chunk.columns[h.name][f.name], f.type) for f in h.declaration.fields] for h in handles]
+    natives = [handle._native for handle in handles]
+    return bench._native.fire_mixed(natives, chunk.order, chunk.time_ns, chunk.cpu, columns)
+
+
+def stream_for(bench: Bench, workload: str | Workload | Stream, parameters: Mapping[str, Any]) -> Stream:
+    """The stream of a workload with these parameters. Raises HypervisorError, for more CPUs than the bench has too."""
+    from axebpf.hypervisor import workload as make
+
+    stream = make(workload, **parameters)
+    if stream.cpus > bench.cpus:
+        raise HypervisorError(
+            f"{stream.workload} needs {stream.cpus} CPUs with these parameters, this bench has {bench.cpus}; "
+            f"make it with Bench(cpus={stream.cpus})",
+            workload=stream.workload,
+        )
+    return stream
 
 
 def _program_deltas(bench: Bench, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:

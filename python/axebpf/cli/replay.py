@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from axebpf.cli.bundle import bundled
 from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.options import (
     AsJson,
-    Budget,
+    BenchOptions,
     Enable,
-    Engine,
-    Engines,
     MapNames,
     Rows,
     TraceLines,
@@ -28,10 +27,12 @@ __all__ = ["replay"]
 _RECORDING = "The recording"
 
 
+@bundled
 def replay(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The recording; - is standard input.")],
+    bench: BenchOptions,
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[OBJECT]...", help="Object files (.bpf.o).", show_default=False)
+        list[str] | None, typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).", show_default=False)
     ] = None,
     format: Annotated[
         str | None,
@@ -48,9 +49,7 @@ def replay(
             autocompletion=tracepoint_names,
         ),
     ] = None,
-    engine: Engine = Engines.AUTO,
     variables: Variables = None,
-    budget: Budget = None,
     enable: Enable = None,
     trace: TraceLines = 10,
     maps: MapNames = None,
@@ -62,8 +61,7 @@ def replay(
     A recording is ftrace text (trace, trace_pipe, trace-cmd report, perf script) or a table (CSV). Events of Linux's
     KVM become those of the hypervisor. Without an object: the statistics of the recording.
     """
-    options: dict[str, Any] = {} if budget is None else {"budget": budget}
     if variables and not files:
         raise typer.BadParameter("there is no object whose variable could be set", param_hint="--set")
-    session = Session.of(recording(file, format, event), engine=engine.value, **options)
+    session = Session.of(recording(file, format, event), **bench.options)
     run_and_show(session, files or [], variables or [], enable or [], trace, maps or [], rows, as_json=as_json)

@@ -28,7 +28,8 @@ __all__ = [
     "trace",
 ]
 
-_LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
+_LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+)(?:: |(\())(?P<text>.*)(?(4)\))")
+"""A line of the trace in Linux's form, or in AxVisor's, which has the text in parentheses."""
 _WIDE = 92
 _MANY_CPUS = 8
 """With more CPUs than this, only the sum of a per-CPU value is shown."""
@@ -98,13 +99,16 @@ def _recording(screen: Screen, result: ReplayResult) -> None:
 
 def programs(screen: Screen, session: Session) -> None:
     """What each program did, and which were not attached and why."""
-    screen.heading("Programs")
+    bench = session.bench
+    of_axvisor = bench.engine == "rbpf" or bench.map_library == "kbpf"
+    on = f"target {bench.target}, engine {bench.engine}, maps {bench.map_library}"
+    screen.heading("Programs", on if of_axvisor else "")
     columns = [Column("program", style="bold"), Column("object"), Column("attached to"), Column("runs", right=True)]
     columns.append(Column("insns/run", right=True))
     found = [(a, a.program.stats) for a in session.attachments]
     rows = []
     for a, s in found:
-        mean = f"{s.instructions / s.runs:.1f}" if s.runs else "-"
+        mean = f"{s.instructions / s.runs:.1f}" if s.instructions else "-"  # rbpf counts none
         rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), mean])
     # Rare, and where there is none, room for the rest; without a terminal, every output has the same columns.
     for name in ("misses", "faults"):

@@ -10,46 +10,30 @@ import typer
 
 from axebpf.cli import report
 from axebpf.cli.assignment import split
+from axebpf.cli.bundle import bundled
 from axebpf.cli.console import Screen
 from axebpf.cli.options import (
-    Arch,
     AsJson,
-    Budget,
+    BenchOptions,
     Enable,
-    Engine,
-    Engines,
-    Events,
     MapNames,
-    On,
-    Param,
     Rows,
-    Seconds,
-    Seed,
     TraceLines,
     Variables,
-    Vcpus,
-    Vms,
-    parameters,
+    WorkloadOptions,
 )
 from axebpf.cli.session import MapView, Session, views
 from axebpf.cli.tracepoints import find_names
 
-__all__ = ["run", "run_and_show"]
+__all__ = ["run", "run_and_show", "variable"]
 
 
+@bundled
 def run(
-    files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
-    on: On = "boot",
-    vms: Vms = None,
-    vcpus: Vcpus = None,
-    arch: Arch = None,
-    seconds: Seconds = None,
-    events: Events = None,
-    seed: Seed = None,
-    param: Param = None,
-    engine: Engine = Engines.AUTO,
+    files: Annotated[list[str], typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).")],
+    workload: WorkloadOptions,
+    bench: BenchOptions,
     variables: Variables = None,
-    budget: Budget = None,
     enable: Enable = None,
     trace: TraceLines = 10,
     maps: MapNames = None,
@@ -57,9 +41,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
-    options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    given = parameters(vms, vcpus, arch, seconds, events, seed, param)
-    session = Session.open(on, given, engine=engine.value, seed=seed or 0, **options)
+    session = Session.open(workload.on, workload.parameters, seed=workload.seed or 0, **bench.options)
     run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
 
 
@@ -76,7 +58,7 @@ def run_and_show(
 ) -> None:
     """Loads and attaches objects, runs the session's source, and shows what came of it."""
     if files:
-        session.load(files, dict(_variable(text) for text in variables))
+        session.load(files, dict(variable(text) for text in variables))
         session.attach()
     if trace:
         for name in find_names(enable or session.places):
@@ -109,7 +91,7 @@ def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int
     report.losses(screen, session)
 
 
-def _variable(text: str) -> tuple[str, Any]:
+def variable(text: str) -> tuple[str, Any]:
     """`threshold_ns=5000`: a number, a text in quotes, a list; raises BadParameter."""
     name, value = split(text, option="--set", example="threshold_ns=5000")
     try:

@@ -12,6 +12,7 @@ mod object;
 mod portability;
 mod program;
 mod recording;
+mod runs;
 mod spec;
 mod statistics;
 mod symbol;

@@ -12,6 +12,7 @@ mod load;
 mod portability;
 mod program;
 mod reach;
+mod runs;
 mod target;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +26,7 @@ pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
 pub use portability::portability_of;
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
+pub use runs::{Run, Step, Steps};
 pub use target::{EngineKind, MapLibrary, Target};
 
 use crate::clock::{Clock, ClockMode};
@@ -192,6 +194,9 @@ pub struct Bench {
     /// Where printed lines go besides the trace, while a program is run by hand.
     printed: RefCell<Option<Vec<String>>>,
     helpers: RefCell<Option<Box<dyn CustomHelpers>>>,
+    /// Whether outcomes of runs are kept.
+    keeps_runs: Cell<bool>,
+    kept: RefCell<runs::Kept>,
 }
 
 impl Bench {
@@ -220,6 +225,8 @@ impl Bench {
             instructions: Cell::new(0),
             printed: RefCell::new(None),
             helpers: RefCell::new(None),
+            keeps_runs: Cell::new(false),
+            kept: RefCell::default(),
         })
     }
 
