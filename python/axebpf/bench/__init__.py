@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
-from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
+from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -27,7 +27,6 @@ from axebpf.errors import (
     BenchClosed,
     ClockError,
     HelperError,
-    HypervisorError,
     LoadError,
     MapError,
     NotFound,
@@ -62,6 +61,7 @@ __all__ = [
     "Statistics",
     "Step",
     "TracepointHandle",
+    "WorstRun",
 ]
 
 
@@ -456,17 +456,9 @@ class Bench:
         `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
         an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
         """
-        from axebpf.bench.run import fire_stream
-        from axebpf.hypervisor import workload as make
+        from axebpf.bench.run import fire_stream, stream_for
 
-        stream = make(workload, **parameters)
-        if stream.cpus > self.cpus:
-            raise HypervisorError(
-                f"{stream.workload} needs {stream.cpus} CPUs with these parameters, this bench has {self.cpus}; "
-                f"make it with Bench(cpus={stream.cpus})",
-                workload=stream.workload,
-            )
-        return fire_stream(self, stream, progress)
+        return fire_stream(self, stream_for(self, workload, parameters), progress)
 
     def replay(
         self,

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf import _native
-from axebpf.bench.run import Progress, before, since
+from axebpf.bench.run import Progress, since, watched
 from axebpf.errors import RecordingError
 from axebpf.recording import Recording, Rule, kvm
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench, ProgramStats
 
-__all__ = ["ReplayResult", "replay"]
+__all__ = ["ReplayResult", "open_reader", "replay"]
 
 
 class ReplayResult(NamedTuple):
@@ -61,11 +61,48 @@ def replay(
 ) -> ReplayResult:
     """See `Bench.replay`."""
     recording = source if isinstance(source, Recording) else Recording(source, format)
+    reader, pieces = open_reader(bench, recording, mapping, event)
+    natives = [handle._native for handle in bench._by_slot]
+    events = 0
+    with watched(bench) as then:
+        for piece, last in pieces:
+            try:
+                reader.feed(piece, last)
+            finally:
+                # The events before an error did happen.
+                events += bench._native.fire_recorded(natives, reader)
+            if progress is not None:
+                progress(Progress(events, reader.report()["last_ns"] or 0))
+        done = since(bench, then, events, reader.report()["last_ns"] or 0)
+    report, names = reader.report(), reader.names()
+    more = report["more_problems"]
+    problems = [f"line {line}: {what}" for line, what in report["problems"]]
+    return ReplayResult(
+        *done,
+        first_ns=report["first_ns"] or 0,
+        recorded={name: seen for name, seen, _, _ in names},
+        unmapped={name: count for name, _, count, _ in names if count},
+        passed_over={name: count for name, _, _, count in names if count},
+        lines=report["lines"],
+        skipped=report["skipped"],
+        lost_by_recorder=report["lost"],
+        backwards=report["backwards"],
+        unpaired=report["unpaired"],
+        problems=[*problems, f"and {more} more"] if more else problems,
+    )
+
+
+def open_reader(
+    bench: Bench, recording: Recording, mapping: Iterable[Rule] | None, event: str | None
+) -> tuple[_native.Recording, Iterator[tuple[bytes, bool]]]:
+    """A reader that is ready to make the bench's events of a recording, and what it is to be fed.
+
+    That is each piece, and whether it is the last one. Raises RecordingError for a recording that does not fit.
+    """
     rules = kvm.RULES if mapping is None else tuple(mapping)
-    handles = bench._by_slot
     if event is not None:
         event = bench.tracepoints[event].name
-    specs = [handle._spec for handle in handles]
+    specs = [handle._spec for handle in bench._by_slot]
     reader = _native.Recording(
         recording.name, specs, [rule.native() for rule in rules], recording.format == "csv", event, bench.cpus
     )
@@ -87,36 +124,10 @@ def replay(
         first = next(pieces, b"")
         reader.survey(first, False)
     reader.begin()
-    then = before(bench)
-    natives = [handle._native for handle in handles]
-    events = 0
-    for piece, last in _marked(first, pieces):
-        try:
-            reader.feed(piece, last)
-        finally:
-            # The events before an error did happen.
-            events += bench._native.fire_recorded(natives, reader)
-        if progress is not None:
-            progress(Progress(events, reader.report()["last_ns"] or 0))
-    report, names = reader.report(), reader.names()
-    more = report["more_problems"]
-    problems = [f"line {line}: {what}" for line, what in report["problems"]]
-    return ReplayResult(
-        *since(bench, then, events, report["last_ns"] or 0),
-        first_ns=report["first_ns"] or 0,
-        recorded={name: seen for name, seen, _, _ in names},
-        unmapped={name: count for name, _, count, _ in names if count},
-        passed_over={name: count for name, _, _, count in names if count},
-        lines=report["lines"],
-        skipped=report["skipped"],
-        lost_by_recorder=report["lost"],
-        backwards=report["backwards"],
-        unpaired=report["unpaired"],
-        problems=[*problems, f"and {more} more"] if more else problems,
-    )
+    return reader, _marked(first, pieces)
 
 
-def _marked(first: bytes, pieces: Iterable[bytes]) -> Iterable[tuple[bytes, bool]]:
+def _marked(first: bytes, pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     """Each piece, and at the end an empty one that is the last."""
     yield first, False
     for piece in pieces:

@@ -100,12 +100,13 @@ def programs(screen: Screen, session: Session) -> None:
     """What each program did, and which were not attached and why."""
     screen.heading("Programs")
     columns = [Column("program", style="bold"), Column("object"), Column("attached to"), Column("runs", right=True)]
-    columns.append(Column("insns/run", right=True))
+    columns += [Column("insns/run", right=True), Column("worst", right=True)]
     found = [(a, a.program.stats) for a in session.attachments]
     rows = []
     for a, s in found:
-        mean = f"{s.instructions / s.runs:.1f}" if s.runs else "-"
-        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), mean])
+        worst = "-" if s.worst_instructions is None or not s.runs else count(screen, s.worst_instructions)
+        mean = _mean(s.instructions_per_run)
+        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), mean, worst])
     # Rare, and where there is none, room for the rest; without a terminal, every output has the same columns.
     for name in ("misses", "faults"):
         numbers = [getattr(s, name) for _, s in found]
@@ -274,6 +275,10 @@ def losses(screen: Screen, session: Session) -> None:
         for line in lost:
             screen.line(f"  {line}", "yellow")
         screen.line()
+
+
+def _mean(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _counted(n: int, what: str) -> str:

@@ -197,7 +197,7 @@ impl Bench {
             }
         };
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
-        program.end(&outcome, self.instructions.get());
+        program.end(&outcome, stamp, self.instructions.get());
         match outcome.result {
             Ok(_) => Ok(()),
             Err(fault) => Err(Box::new(BenchError::Fault(fault))),

@@ -12,6 +12,7 @@ mod load;
 mod program;
 mod reach;
 mod target;
+mod worst;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 pub use target::{EngineKind, MapLibrary, Target};
+pub use worst::{WorstRun, WorstRuns};
 
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
