@@ -69,6 +69,7 @@ class Map:
     def __init__(self, native: _native.Map, key: Layout | None, value: Layout | None, cpus: int) -> None:
         self._native = native
         self._cpus = cpus
+        self._origin: Any = None  # of `axebpf.bench.origin`: what it was made from
         self.key_type: Codec = _codec(key, native.key_size)
         """How keys are typed."""
         self.value_type: Codec = _codec(value, native.value_size)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
+from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
@@ -37,6 +38,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
+    from axebpf.bench.cost import CostReport
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
@@ -157,18 +159,19 @@ class Bench:
         within(LoadError, "seed", seed, 0, U64)
         within(LoadError, "trace_entries", trace_entries, 0, (1 << 32) - 1)
         within(LoadError, "budget", budget, 1, (1 << 62) - 1)
-        self._native = _native.Bench(
-            cpus=cpus,
-            clock=clock,
-            seed=seed,
-            statistics=statistics,
-            trace_entries=trace_entries,
-            budget=budget,
-            target=target,
-            engine=engine,
-            maps=maps,
-            endless=endless,
-        )
+        self._options: dict[str, Any] = {
+            "cpus": cpus,
+            "clock": clock,
+            "seed": seed,
+            "statistics": statistics,
+            "trace_entries": trace_entries,
+            "budget": budget,
+            "target": target,
+            "engine": engine,
+            "maps": maps,
+            "endless": endless,
+        }
+        self._native = _native.Bench(**self._options)
         self.target = target
         """What programs are run for: `linux` or `axvisor`."""
         self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
@@ -176,6 +179,7 @@ class Bench:
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
+        self._links: list[Link] = []
         self._helper_names: dict[int, str] = {}
         self._symbols: SymbolTable | None = None
         self.cpus = cpus
@@ -349,14 +353,16 @@ class Bench:
         programs, maps = self._native.load(
             native, values, list((max_entries or {}).items()), list((types or {}).items()), only
         )
+        origin = ObjectOrigin(native, rodata, max_entries, types)
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)
         for native_map in maps:
             key, value = layouts[native_map.name]
             wrapped = wrap(native_map, key, value, self.cpus, native.layout)
+            wrapped._origin = origin
             table.add(wrapped)
             self.maps.add(wrapped)
-        return [Program(self, program, [table[name] for name in program.maps]) for program in programs], table
+        return [Program(self, program, [table[name] for name in program.maps], origin) for program in programs], table
 
     def load_bytes(
         self,
@@ -384,7 +390,8 @@ class Bench:
     ) -> Program:
         """As `load_bytes`, but the program is not among `programs` yet."""
         given = [(fd, table_map._native) for fd, table_map in maps.items()]
-        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values())
+        origin = CodeOrigin(code, type, dict(maps), license, name)
+        return Program(self, self._native.load_bytes(name, code, type, license, given), maps.values(), origin)
 
     def create_map(
         self,
@@ -414,6 +421,7 @@ class Bench:
 
         integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
         created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types)
+        created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name})
         self.maps.add(created)
         return created
 
@@ -488,6 +496,45 @@ class Bench:
         from axebpf.bench.replay import replay
 
         return replay(self, source, format, mapping, event, progress)
+
+    def cost(
+        self,
+        what: Program | LoadedObject | Iterable[Program | LoadedObject],
+        workload: Any,
+        *,
+        repetitions: int = 6,
+        **parameters: Any,
+    ) -> CostReport:
+        r"""What programs cost the hypervisor at each event: instructions, helper calls, and time on both interpreters.
+
+                `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
+                nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
+                `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
+                All happens in fresh benches (`bench.twin.Twin`) that begin with what the maps of this one hold; this one is not
+                touched, but helpers in Python are called.
+
+                Instructions and helper calls are counted on axebpf's interpreter on target linux. Times are measured on this
+                machine: the same events in a bench with the program and in one without it, by turns, the difference divided by
+                the runs of the program; so what another program of the object does differently for want of this one counts too.
+                On rbpf they are those of target axvisor, and where that refuses the program, of rbpf with Linux's helpers; they
+                include the copies that keep rbpf safe here. Each is measured `repetitions` times.
+
+                Raises ProgramFault where a program is stopped on axebpf's interpreter; AttachError where there is no place to
+                attach to; HypervisorError, RecordingError.
+
+                >>> bench = Bench()
+                >>> code = _native.assemble("call bpf_get_smp_processor_id
+        exit")
+                >>> link = bench.load_bytes(code, type="tracepoint", name="where").attach("vmm:vm_boot")
+                >>> report = bench.cost(link.program, "boot", repetitions=1, vms=2, duration_s=0.1)
+                >>> where = report.programs["where"]
+                >>> where.stats.runs, where.stats.worst_instructions, where.stats.worst_calls, where.rbpf_target
+                (2, 2, 1, 'linux')
+                >>> print(where.refused["axvisor"])
+        """
+        from axebpf.bench.cost import cost
+
+        return cost(self, what, workload, within(HypervisorError, "repetitions", repetitions, 1, 1000), parameters)
 
     @property
     def cpu(self) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from axebpf import _native
     from axebpf.bench import Bench
     from axebpf.bench.handle import Declared, TracepointHandle
+    from axebpf.bench.origin import Origin
     from axebpf.maps import Map
 
 __all__ = ["LastRun", "Link", "Program", "ProgramRun", "ProgramStats", "Step", "WorstRun"]
@@ -131,9 +132,16 @@ class Link:
     """A program attached to a tracepoint; also a context manager that detaches."""
 
     def __init__(
-        self, native: _native.Link, program: Program, tracepoint: TracepointHandle, filter: str | None = None
+        self,
+        native: _native.Link,
+        program: Program,
+        tracepoint: TracepointHandle,
+        filter: str | None = None,
+        cookie: int = 0,
     ) -> None:
         self._native = native
+        self.cookie = cookie
+        """What `bpf_get_attach_cookie` returns."""
         self.filter = filter
         """Which events it runs at, as it was given to `attach`; None for all."""
         self.program = program
@@ -168,9 +176,10 @@ class Link:
 class Program:
     """A program of a bench."""
 
-    def __init__(self, bench: Bench, native: _native.Program, maps: Iterable[Map]) -> None:
+    def __init__(self, bench: Bench, native: _native.Program, maps: Iterable[Map], origin: Origin) -> None:
         self._bench = bench
         self._native = native
+        self._origin = origin
         self.maps = tuple(maps)
         """The maps that it uses, data sections among them."""
         self.loaded = True
@@ -235,7 +244,9 @@ class Program:
                 )
             tracepoint = self.target
         handle = self._bench._handle(tracepoint)
-        return Link(handle._native.attach(self._native, cookie, filter), self, handle, filter)
+        link = Link(handle._native.attach(self._native, cookie, filter), self, handle, filter, cookie)
+        self._bench._links = [*(other for other in self._bench._links if other.attached), link]
+        return link
 
     def run(
         self,
@@ -301,7 +312,7 @@ class Program:
 
     def _again(self) -> Program:
         """A second program of the same instructions, on the same maps, that is not among the bench's `programs` yet."""
-        return Program(self._bench, self._native.load_again(), self.maps)
+        return Program(self._bench, self._native.load_again(), self.maps, self._origin)
 
     def unload(self, *, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached; `force=True` detaches it."""
