@@ -28,6 +28,7 @@ from axebpf.errors import (
     BenchClosed,
     ClockError,
     HelperError,
+    HypervisorError,
     LoadError,
     MapError,
     NotFound,
@@ -38,7 +39,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
-    from axebpf.bench.cost import CostReport
+    from axebpf.bench.cost import CostReport, ProgramCost
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
@@ -49,12 +50,14 @@ __all__ = [
     "ENGINES",
     "Bench",
     "Clock",
+    "CostReport",
     "Globals",
     "LastRun",
     "Link",
     "Listener",
     "LoadedObject",
     "Program",
+    "ProgramCost",
     "ProgramRun",
     "ProgramStats",
     "Progress",
@@ -507,30 +510,28 @@ class Bench:
     ) -> CostReport:
         r"""What programs cost the hypervisor at each event: instructions, helper calls, and time on both interpreters.
 
-                `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
-                nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
-                `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
-                All happens in fresh benches (`bench.twin.Twin`) that begin with what the maps of this one hold; this one is not
-                touched, but helpers in Python are called.
+        `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
+        nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
+        `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
+        All happens in fresh benches (`bench.twin.Twin`) that begin with what the maps of this one hold; this one is not
+        touched, but helpers in Python are called.
 
-                Instructions and helper calls are counted on axebpf's interpreter on target linux. Times are measured on this
-                machine: the same events in a bench with the program and in one without it, by turns, the difference divided by
-                the runs of the program; so what another program of the object does differently for want of this one counts too.
-                On rbpf they are those of target axvisor, and where that refuses the program, of rbpf with Linux's helpers; they
-                include the copies that keep rbpf safe here. Each is measured `repetitions` times.
+        Instructions and helper calls are counted on axebpf's interpreter on target linux. Times are measured on this
+        machine: the same events in a bench with the program and in one without it, by turns, the difference divided by
+        the runs of the program; so what another program does differently for want of this one counts too. On rbpf they
+        are those of target axvisor, and where that refuses the program, of rbpf with Linux's helpers; they include the
+        copies that keep rbpf safe here. Each is measured `repetitions` times.
 
-                Raises ProgramFault where a program is stopped on axebpf's interpreter; AttachError where there is no place to
-                attach to; HypervisorError, RecordingError.
+        Raises ProgramFault where a program is stopped on axebpf's interpreter; AttachError where there is no place to
+        attach to; HypervisorError, RecordingError.
 
-                >>> bench = Bench()
-                >>> code = _native.assemble("call bpf_get_smp_processor_id
-        exit")
-                >>> link = bench.load_bytes(code, type="tracepoint", name="where").attach("vmm:vm_boot")
-                >>> report = bench.cost(link.program, "boot", repetitions=1, vms=2, duration_s=0.1)
-                >>> where = report.programs["where"]
-                >>> where.stats.runs, where.stats.worst_instructions, where.stats.worst_calls, where.rbpf_target
-                (2, 2, 1, 'linux')
-                >>> print(where.refused["axvisor"])
+        >>> bench = Bench()
+        >>> code = _native.assemble("call bpf_get_smp_processor_id\nexit")
+        >>> link = bench.load_bytes(code, type="tracepoint", name="where").attach("vmm:vm_boot")
+        >>> report = bench.cost(link.program, "boot", repetitions=1, vms=2, duration_s=0.1)
+        >>> where = report.programs["where"]
+        >>> where.stats.runs, where.stats.worst_instructions, where.stats.worst_calls, where.rbpf_target
+        (2, 2, 1, 'axvisor')
         """
         from axebpf.bench.cost import cost
 
@@ -574,7 +575,13 @@ class Bench:
         )
 
 
-_LAZY_NAMES = {"Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
+_LAZY_NAMES = {
+    "CostReport": "cost",
+    "ProgramCost": "cost",
+    "Progress": "run",
+    "ReplayResult": "replay",
+    "RunResult": "run",
+}
 """What `import axebpf` leaves out, so that it is quick."""
 
 

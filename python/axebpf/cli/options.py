@@ -15,11 +15,14 @@ __all__ = [
     "Arch",
     "AsJson",
     "Budget",
+    "Cost",
     "Enable",
     "Engine",
     "Engines",
     "Events",
     "MapNames",
+    "MaxCalls",
+    "MaxInsns",
     "On",
     "Param",
     "Rows",
@@ -33,6 +36,7 @@ __all__ = [
 ]
 
 _PANEL, _BENCH, _OUTPUT = "The workload", "The bench", "What is shown"
+_LIMITS = "Limits"
 
 
 class Engines(enum.StrEnum):
@@ -91,6 +95,34 @@ MapNames = Annotated[
 ]
 Rows = Annotated[int, typer.Option(min=1, help="Entries of a map to show.", rich_help_panel=_OUTPUT)]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.", rich_help_panel=_OUTPUT)]
+Cost = Annotated[
+    bool,
+    typer.Option(
+        "--cost",
+        help="What each program costs at each event, with its time on axebpf's interpreter and on AxVisor's VM.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+MaxInsns = Annotated[
+    int | None,
+    typer.Option(
+        "--max-insns-per-event",
+        min=1,
+        metavar="N",
+        help="Exit code 1 where a program executes more instructions at any event.",
+        rich_help_panel=_LIMITS,
+    ),
+]
+MaxCalls = Annotated[
+    int | None,
+    typer.Option(
+        "--max-calls-per-event",
+        min=0,
+        metavar="N",
+        help="Exit code 1 where a program calls more helpers at any event.",
+        rich_help_panel=_LIMITS,
+    ),
+]
 Param = Annotated[
     list[str] | None,
     typer.Option(

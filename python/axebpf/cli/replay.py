@@ -7,13 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from axebpf.cli.complete import tracepoint_names
+from axebpf.cli.cost import Limits
 from axebpf.cli.options import (
     AsJson,
     Budget,
+    Cost,
     Enable,
     Engine,
     Engines,
     MapNames,
+    MaxCalls,
+    MaxInsns,
     Rows,
     TraceLines,
     Variables,
@@ -55,6 +59,9 @@ def replay(
     trace: TraceLines = 10,
     maps: MapNames = None,
     rows: Rows = 20,
+    cost: Cost = False,
+    max_insns: MaxInsns = None,
+    max_calls: MaxCalls = None,
     as_json: AsJson = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, replay a recording, and show what came of it.
@@ -65,5 +72,10 @@ def replay(
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
     if variables and not files:
         raise typer.BadParameter("there is no object whose variable could be set", param_hint="--set")
+    limits = Limits(max_insns, max_calls)
+    if (cost or limits.any) and not files:
+        raise typer.BadParameter("there is no object whose programs could cost anything", param_hint="OBJECT")
     session = Session.of(recording(file, format, event), engine=engine.value, **options)
-    run_and_show(session, files or [], variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
+    run_and_show(
+        session, files or [], variables or [], enable or [], trace, maps or [], rows, limits, cost=cost, as_json=as_json
+    )

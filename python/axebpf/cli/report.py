@@ -20,6 +20,7 @@ __all__ = [
     "latencies",
     "losses",
     "map_table",
+    "mean",
     "objects",
     "programs",
     "source",
@@ -105,8 +106,8 @@ def programs(screen: Screen, session: Session) -> None:
     rows = []
     for a, s in found:
         worst = "-" if s.worst_instructions is None or not s.runs else count(screen, s.worst_instructions)
-        mean = _mean(s.instructions_per_run)
-        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), mean, worst])
+        insns = [mean(s.instructions_per_run), worst]
+        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), *insns])
     # Rare, and where there is none, room for the rest; without a terminal, every output has the same columns.
     for name in ("misses", "faults"):
         numbers = [getattr(s, name) for _, s in found]
@@ -277,7 +278,8 @@ def losses(screen: Screen, session: Session) -> None:
         screen.line()
 
 
-def _mean(value: float | None) -> str:
+def mean(value: float | None) -> str:
+    """An average."""
     return "-" if value is None else f"{value:.1f}"
 
 

@@ -11,15 +11,19 @@ import typer
 from axebpf.cli import report
 from axebpf.cli.assignment import split
 from axebpf.cli.console import Screen
+from axebpf.cli.cost import Limits, cost_table
 from axebpf.cli.options import (
     Arch,
     AsJson,
     Budget,
+    Cost,
     Enable,
     Engine,
     Engines,
     Events,
     MapNames,
+    MaxCalls,
+    MaxInsns,
     On,
     Param,
     Rows,
@@ -54,13 +58,19 @@ def run(
     trace: TraceLines = 10,
     maps: MapNames = None,
     rows: Rows = 20,
+    cost: Cost = False,
+    max_insns: MaxInsns = None,
+    max_calls: MaxCalls = None,
     as_json: AsJson = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
     given = parameters(vms, vcpus, arch, seconds, events, seed, param)
     session = Session.open(on, given, engine=engine.value, seed=seed or 0, **options)
-    run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
+    limits = Limits(max_insns, max_calls)
+    run_and_show(
+        session, files, variables or [], enable or [], trace, maps or [], rows, limits, cost=cost, as_json=as_json
+    )
 
 
 def run_and_show(
@@ -71,16 +81,21 @@ def run_and_show(
     trace: int,
     maps: Sequence[str],
     rows: int,
+    limits: Limits,
     *,
+    cost: bool,
     as_json: bool,
 ) -> None:
-    """Loads and attaches objects, runs the session's source, and shows what came of it."""
+    """Loads and attaches objects, runs the session's source, and shows what came of it; then come the limits."""
     if files:
         session.load(files, dict(_variable(text) for text in variables))
         session.attach()
+        limits.fit(session)
     if trace:
         for name in find_names(enable or session.places):
             session.bench.enable(name)
+    if cost:
+        session.measure()
     session.run()
     chosen = views(session, maps)
     screen = Screen()
@@ -90,6 +105,7 @@ def run_and_show(
         _show(screen, session, chosen, rows, trace)
     if session.stopped is not None:
         raise session.stopped
+    limits.check(session)
 
 
 def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int, trace: int) -> None:
@@ -97,6 +113,7 @@ def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int
     report.source(screen, session)
     if session.attachments:
         report.programs(screen, session)
+        cost_table(screen, session)
     else:
         report.statistics(screen, session, None)
     for view in chosen:
