@@ -28,6 +28,7 @@ def test_what_it_finds_is_there(cli: Any) -> None:
     found = findings(cli)
     assert found["KVM"]["found"] == os.access("/dev/kvm", os.R_OK | os.W_OK)
     assert found["linux/bpf.h"]["found"] == Path("/usr/include/linux/bpf.h").is_file()
+    assert found["target axvisor"]["found"]
     import numpy as np
 
     assert found["numpy"]["detail"] == np.__version__

@@ -242,7 +242,7 @@ def test_lost_lines_of_the_trace_are_said(cli: Any) -> None:
         (["--enable", "vmm:vcpu_exit"], 1, "did you mean vmm:vcpu_run_exit?"),
         (["--set", "threshold_ns"], 2, "is not NAME=VALUE"),
         (["--set", "threshold_ns=a lot"], 2, "expected a number, a list"),
-        (["--engine", "jit"], 2, "Invalid value for '--engine'"),
+        (["--engine", "jit"], 2, "Invalid value for --engine:"),
         (["--budget", "0"], 2, "Invalid value for '--budget'"),
         (["--vms", "two"], 2, "Invalid value for '--vms'"),
     ],

@@ -18,6 +18,8 @@ pytest_plugins = ["pytester"]
 
 Run = Callable[..., pytest.RunResult]
 
+AXVISOR = Path(__file__).parent / "fixtures" / "axvisor"
+
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
@@ -26,6 +28,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     shutil.copy(example("exits.bpf.o"), pytester.path)
     shutil.copy(example("slow_exits.bpf.o"), pytester.path)
+    shutil.copy(AXVISOR / "stats.bpf.o", pytester.path)
 
     def run(text: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(test_inner=text)
@@ -169,6 +172,8 @@ def test_the_nearest_marker_gives_an_option(run: Run) -> None:
         ("clock='sundial'", 'clock is "sundial"; expected *'),
         ("2", "options go by name, such as cpus=2, not 2"),
         ("engine='steam'", "no engine 'steam'; engines are auto, *"),
+        ("target='axvisr'", 'target is "axvisr"; it may be linux, axvisor'),
+        ("target='axvisor', engine='interpreter'", "target axvisor is the engine rbpf over the maps kbpf, not interp*"),
     ],
 )
 def test_a_marker_that_cannot_be(run: Run, given: str, text: str) -> None:
@@ -224,6 +229,160 @@ def test_an_unknown_engine_is_refused_before_anything_runs(run: Run) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["ERROR: --axebpf-engine: no engine interpeter; engines are * did you mean interpreter?"]
+    )
+
+
+# Targets
+
+SIDES = """
+import pytest
+
+def test_plain(bench, axebpf_target, axebpf_engine):
+    assert (bench.target, bench.engine) == (axebpf_target, axebpf_engine)
+
+@pytest.mark.axebpf(target="axvisor")
+def test_axvisor(bench, axebpf_engine):
+    assert (bench.target, bench.engine, axebpf_engine) == ("axvisor", "rbpf", "rbpf")
+
+@pytest.mark.axebpf(target="all")
+class TestBoth:
+    def test_it(self, bench):
+        assert bench.target in ("linux", "axvisor")
+
+    @pytest.mark.axebpf(target="linux")
+    def test_nearest(self, bench):
+        assert bench.target == "linux"
+
+@pytest.mark.axebpf(engine="interpreter")
+def test_engine(bench):
+    assert (bench.target, bench.engine) == ("linux", "interpreter")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "passed", "skipped"),
+    [
+        (
+            (),
+            ["plain", "axvisor", "it[linux-interpreter]", "it[axvisor-rbpf]", "nearest", "engine"],
+            {},
+        ),
+        (
+            ("--axebpf-target=all",),
+            [
+                *("plain[linux-interpreter]", "plain[axvisor-rbpf]", "axvisor"),
+                *("it[linux-interpreter]", "it[axvisor-rbpf]", "nearest", "engine"),
+            ],
+            {},
+        ),
+        (
+            ("--axebpf-target=axvisor",),
+            ["plain", "axvisor", "it"],
+            {
+                "nearest": "is for the target linux; --axebpf-target chose axvisor",
+                "engine": "is for the engine interpreter, which target axvisor does not have",
+            },
+        ),
+        (
+            ("--axebpf-target", "linux"),
+            ["plain", "it", "nearest", "engine"],
+            {"axvisor": "is for the target axvisor; --axebpf-target chose linux"},
+        ),
+        (
+            ("-o", "axebpf_target=axvisor"),
+            ["plain", "axvisor", "it[linux-interpreter]", "it[axvisor-rbpf]", "nearest"],
+            {"engine": "is for the engine interpreter, which target axvisor does not have"},
+        ),
+        (
+            ("-o", "axebpf_target=axvisor", "--axebpf-target=linux"),
+            ["plain", "it", "nearest", "engine"],
+            {"axvisor": "is for the target axvisor; --axebpf-target chose linux"},
+        ),
+        (
+            ("--axebpf-target=all", "--axebpf-engine=interpreter"),
+            ["plain", "it", "nearest", "engine"],
+            {"axvisor": "is for the engine rbpf; --axebpf-engine chose interpreter"},
+        ),
+        (
+            ("--axebpf-target=all", "--axebpf-engine=rbpf"),
+            ["plain[linux-rbpf]", "plain[axvisor-rbpf]", "axvisor", "it[linux-rbpf]", "it[axvisor-rbpf]", "nearest"],
+            {"engine": "is for the engine interpreter; --axebpf-engine chose rbpf"},
+        ),
+    ],
+    ids=lambda value: " ".join(value) or "none" if isinstance(value, tuple) else "",
+)
+def test_tests_run_on_every_target_that_is_chosen(
+    run: Run, options: tuple[str, ...], passed: list[str], skipped: dict[str, str]
+) -> None:
+    result = run(SIDES, "-v", "-rs", *options)
+    result.assert_outcomes(passed=len(passed), skipped=len(skipped))
+    names = [line.split("::test_")[1].split()[0] for line in result.outlines if " PASSED" in line]
+    assert names == passed
+    for name, reason in skipped.items():
+        result.stdout.fnmatch_lines([f"*::test_{name} SKIPPED *"])
+        result.stdout.fnmatch_lines([f"SKIPPED * {reason}"])
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            ("--axebpf-target", "axvisr"),
+            "--axebpf-target: no target axvisr; it takes linux, axvisor, all; did you mean axv*",
+        ),
+        (("-o", "axebpf_target=both"), "the setting axebpf_target: no target both; it takes linux, axvisor, all"),
+        (
+            ("--axebpf-target=axvisor", "--axebpf-engine=interpreter"),
+            "--axebpf-engine: target axvisor runs on the engine rbpf, not on interpreter",
+        ),
+    ],
+    ids=" ".join,
+)
+def test_a_target_that_cannot_be_is_refused_before_anything_runs(run: Run, options: tuple[str, ...], text: str) -> None:
+    result = run(SIDES, *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {text}"])
+
+
+def test_what_a_target_cannot_do_fails_with_the_reason_and_only_there(run: Run) -> None:
+    result = run(
+        """
+        def test_it(bench, bpf_object):
+            bench.load(bpf_object("exits.bpf.o"))
+        """,
+        "--axebpf-target=all",
+        "-v",
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*::test_it[[]linux-interpreter] PASSED*",
+            "*::test_it[[]axvisor-rbpf] FAILED*",
+            '>   *bench.load(bpf_object("exits.bpf.o"))',
+            "E *LoadError: *exits.bpf.o, section * on_exit: instruction *: rbpf *, AxVisor's VM, refuses it: XADD *",
+        ]
+    )
+
+
+def test_a_test_that_fails_on_axvisor_shows_its_events_maps_and_runs(run: Run) -> None:
+    result = run(
+        """
+        def test_it(bench, bpf_object):
+            bench.load(bpf_object("stats.bpf.o")).attach()
+            bench.load(bpf_object("stats.bpf.o"))
+            bench.tracepoints["vmm:vcpu_run_exit"].fire(1, 0, 0, 400)
+            assert bench.target == "linux"
+        """,
+        "--axebpf-target=axvisor",
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "* vmm:vcpu_run_exit vm_id=1 *",
+            "*: vcpu_run_exit(vm_id=1 *)",
+            "STATS_MAP (hash, 1 of 64):",
+            "stats: 1 run; the engine rbpf shows no lines",
+            "stats: never ran",
+        ]
     )
 
 

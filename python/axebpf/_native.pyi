@@ -191,10 +191,25 @@ class Bench:
         Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`.
         """
 
-    def fire_recorded(self, tracepoints: Sequence[Tracepoint], recording: Recording) -> int:
-        """Fires the events of the last piece of a recording, which then no longer has them.
+    def fire_recorded(self, tracepoints: Sequence[Tracepoint], recording: Recording, most: int | None = None) -> int:
+        """Fires the events of the last piece of a recording, at most so many, which then no longer has them.
 
         `tracepoints` are those that it was made for, in the same order.
+        """
+
+    def keep_runs(self, steps: int = 0) -> None:
+        """From now on keeps what each run of an attached program comes to, and its first `steps` instructions.
+
+        A fault is kept too, and no longer ends a batch.
+        """
+
+    def take_runs(
+        self,
+    ) -> tuple[bytes, list[tuple[int, BaseException]], list[tuple[int, list[tuple[int, int, tuple[int, ...]]]]]]:
+        """The runs that were kept since the last time.
+
+        16 bytes each: the program (u32), the kind of its fault or 0 (u32), r0 or the slot of the instruction that was
+        stopped (u64). Then, by the number of the run, the first faults; and slot, depth and registers of the steps.
         """
 
     def trace_text(self, target: str, header: bool) -> str:

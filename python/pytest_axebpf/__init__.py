@@ -14,65 +14,89 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from axebpf.pytest_plugin.fixture import TestedBench
+    from axebpf.pytest_plugin.fixture import Side, TestedBench
     from axebpf.pytest_plugin.objects import ObjectFactory
 
-__all__ = ["axebpf_engine", "bench", "bpf_object"]
+__all__ = ["axebpf_engine", "axebpf_target", "bench", "bpf_object"]
 
 
 _BENCH: pytest.StashKey[TestedBench] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--axebpf-engine`."""
-    parser.getgroup("axebpf", "tests of tracing programs").addoption(
+    """`--axebpf-engine`, `--axebpf-target`, and the setting `axebpf_target`."""
+    group = parser.getgroup("axebpf", "tests of tracing programs")
+    group.addoption(
         "--axebpf-engine",
         action="append",
         default=[],
         metavar="NAME",
         help="run the tests that use the fixture bench on this engine only (may be given again; default: on every one)",
     )
+    group.addoption(
+        "--axebpf-target",
+        metavar="NAME",
+        help="run the tests that use the fixture bench on this target: linux, axvisor, or all of them "
+        "(default: the setting axebpf_target, or linux)",
+    )
+    parser.addini("axebpf_target", "target of the fixture bench: linux, axvisor or all", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker; and an unknown engine is refused before anything is collected."""
+    """The marker; and an unknown engine or target is refused before anything is collected."""
     config.addinivalue_line(
         "markers",
-        "axebpf(**options): options of the fixture bench, those of axebpf.Bench: axebpf(cpus=2, clock=1000, seed=7)",
+        "axebpf(**options): options of the fixture bench, those of axebpf.Bench: axebpf(cpus=2, clock=1000, seed=7); "
+        "target may be all",
     )
-    if config.option.axebpf_engine:
-        from axebpf.pytest_plugin.fixture import chosen_engines
+    if config.option.axebpf_engine or config.option.axebpf_target or config.getini("axebpf_target"):
+        from axebpf.pytest_plugin.fixture import chosen_engines, chosen_targets
 
         chosen_engines(config)
+        chosen_targets(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that uses `bench` runs once an engine, unless its marker names one."""
-    if "axebpf_engine" in metafunc.fixturenames:
-        from axebpf.pytest_plugin.fixture import engines_of
+    """A test that uses `bench` runs once a target and engine, unless its marker names them."""
+    if "_axebpf_side" in metafunc.fixturenames:
+        from axebpf.pytest_plugin.fixture import sides_of
 
-        engines = engines_of(metafunc.definition)
-        if len(engines) > 1:
-            metafunc.parametrize("axebpf_engine", engines)
+        sides = sides_of(metafunc.definition)
+        if len(sides) > 1:
+            one_target = len({side.target for side in sides}) == 1
+            names = [side.engine if one_target else "-".join(side) for side in sides]
+            metafunc.parametrize("_axebpf_side", sides, ids=names)
 
 
 @pytest.fixture
-def axebpf_engine(request: pytest.FixtureRequest) -> str:
+def _axebpf_side(request: pytest.FixtureRequest) -> Side:
+    """Target and engine of `bench`, where there is one of each."""
+    from axebpf.pytest_plugin.fixture import sides_of
+
+    return sides_of(request.node)[0]
+
+
+@pytest.fixture
+def axebpf_target(_axebpf_side: Side) -> str:
+    """Name of the target of `bench`."""
+    return _axebpf_side.target
+
+
+@pytest.fixture
+def axebpf_engine(_axebpf_side: Side) -> str:
     """Name of the engine of `bench`."""
-    from axebpf.pytest_plugin.fixture import engines_of
-
-    return engines_of(request.node)[0]
+    return _axebpf_side.engine
 
 
 @pytest.fixture
-def bench(request: pytest.FixtureRequest, axebpf_engine: str) -> Iterator[TestedBench]:
+def bench(request: pytest.FixtureRequest, axebpf_target: str, axebpf_engine: str) -> Iterator[TestedBench]:
     """A fresh `axebpf.Bench`, closed after the test. All its events enter the trace.
 
     Its options are those of the marker, `@pytest.mark.axebpf(cpus=2)`. A test that fails shows what happened on it.
     """
-    from axebpf.pytest_plugin.fixture import open_bench
+    from axebpf.pytest_plugin.fixture import Side, open_bench
 
-    bench = open_bench(request.node, axebpf_engine)
+    bench = open_bench(request.node, Side(axebpf_target, axebpf_engine))
     request.node.stash[_BENCH] = bench
     yield bench
     bench.close_after(request.node.nodeid)

@@ -32,6 +32,7 @@ from axebpf.errors import (
     LoadError,
     MapError,
     NotFound,
+    PortabilityWarning,
     did_you_mean,
 )
 from axebpf.maps import Map, MapTable, wrap
@@ -39,6 +40,7 @@ from axebpf.trace import Trace
 from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
+    from axebpf.bench.comparison import Comparison
     from axebpf.bench.cost import CostReport, ProgramCost
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
@@ -48,8 +50,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENGINES",
+    "MAP_LIBRARIES",
+    "TARGETS",
     "Bench",
     "Clock",
+    "Comparison",
     "CostReport",
     "Globals",
     "LastRun",
@@ -70,11 +75,20 @@ __all__ = [
 ]
 
 
-ENGINES = ("interpreter", "rbpf")
+TARGETS = ("linux", "axvisor")
+"""What programs can be run for, the usual one first."""
+
+AXVISOR_ENGINE, AXVISOR_MAPS = "rbpf", "kbpf"
+"""What programs run on, on target axvisor, which has nothing else."""
+
+ENGINES = ("interpreter", AXVISOR_ENGINE)
 """What can run programs. `"auto"` chooses among them."""
 
 EVERYDAY_ENGINES = ("interpreter",)
 """Those that take every program: tests are parametrised over them."""
+
+MAP_LIBRARIES = (AXVISOR_MAPS,)
+"""Whose maps can be chosen. `"auto"` are those that belong to the target."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -151,10 +165,11 @@ class Bench:
         engines = ("auto", *ENGINES)
         if engine not in engines:
             raise LoadError(f"no engine {engine!r}; engines are {', '.join(engines)}{did_you_mean(engine, engines)}")
-        if target == "axvisor" and (engine, maps) not in ((e, m) for e in ("auto", "rbpf") for m in ("auto", "kbpf")):
+        on_axvisor = target == "axvisor"
+        if on_axvisor and not (engine in ("auto", AXVISOR_ENGINE) and maps in ("auto", AXVISOR_MAPS)):
             raise LoadError(
-                f"target axvisor is the engine rbpf over the maps kbpf, not {engine} over {maps}; each can be chosen "
-                "on target linux"
+                f"target axvisor is the engine {AXVISOR_ENGINE} over the maps {AXVISOR_MAPS}, not {engine} over "
+                f"{maps}; each can be chosen on target linux"
             )
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
@@ -177,8 +192,10 @@ class Bench:
         self._native = _native.Bench(**self._options)
         self.target = target
         """What programs are run for: `linux` or `axvisor`."""
-        self.engine = "rbpf" if engine == "rbpf" or target == "axvisor" else "interpreter"
+        self.engine = AXVISOR_ENGINE if on_axvisor else "interpreter" if engine == "auto" else engine
         """What runs them: `interpreter` or `rbpf`."""
+        self.map_library = AXVISOR_MAPS if on_axvisor else "own" if maps == "auto" else maps
+        """Whose maps they use: `own` or `kbpf`."""
         self._by_slot: list[TracepointHandle] = []
         self._layouts: dict[str, Any] = {}
         self._programs: list[Program] = []
@@ -315,7 +332,9 @@ class Bench:
 
         `source` is a path or the bytes. `rodata` sets global variables by name (constants too), `max_entries` the
         capacity of maps, `types` the type of programs whose section names none, `only` which programs are loaded.
-        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded.
+        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded. On target axvisor,
+        PortabilityError for what AxVisor refuses, and one PortabilityWarning for each program that comes, or may come,
+        to something else there than on Linux; `Program.portability` says where and why.
         """
         if isinstance(source, (bytes, bytearray, memoryview)):
             data, file = bytes(source), "<bytes>"
@@ -327,9 +346,18 @@ class Bench:
             except OSError as error:
                 raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
         native = _native.Object(data, file)
-        loaded, table = self._place_object(native, rodata, max_entries, types, only)
-        self._programs.extend(loaded)
-        return LoadedObject(native, loaded, table, self.maps)
+        programs, table = self._place_object(native, rodata, max_entries, types, only)
+        self._programs.extend(programs)
+        loaded = LoadedObject(native, programs, table, self.maps)
+        if self.target == "axvisor":
+            from axebpf.bench.differs import warn
+
+            try:
+                warn(programs)
+            except PortabilityWarning:  # where warnings are errors
+                loaded.unload()
+                raise
+        return loaded
 
     def _place_object(
         self,
@@ -353,9 +381,13 @@ class Bench:
         for name, entries in (max_entries or {}).items():
             if not 0 <= entries < 1 << 32:
                 raise LoadError(f"max_entries of {name} is {entries}; it takes 1 to {(1 << 32) - 1}", file=file)
-        programs, maps = self._native.load(
-            native, values, list((max_entries or {}).items()), list((types or {}).items()), only
-        )
+        try:
+            programs, maps = self._native.load(
+                native, values, list((max_entries or {}).items()), list((types or {}).items()), only
+            )
+        except LoadError as error:
+            error.file = error.file or file  # what refuses a program knows its section only
+            raise
         origin = ObjectOrigin(native, rodata, max_entries, types)
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)
@@ -380,7 +412,8 @@ class Bench:
 
         `type` is a `SEC` prefix: `tracepoint`, `raw_tracepoint`, `kprobe`, `syscall`, `xdp`, `socket`, `axvisor`,
         `mem`. Only the first two and `axvisor` attach to tracepoints; `xdp` and `socket` programs get the bytes that
-        `run` is given, there is no packet behind them. Raises LoadError.
+        `run` is given, there is no packet behind them. Raises LoadError; PortabilityError for what target axvisor
+        refuses. Of what differs there it does not warn, as `load` does; `Program.portability` says it.
         """
         if not isinstance(code, (bytes, bytearray, memoryview)):
             raise LoadError(f"code is {code.__class__.__name__}; expected bytes, as axebpf.assemble(text) gives")
@@ -500,6 +533,43 @@ class Bench:
 
         return replay(self, source, format, mapping, event, progress)
 
+    def compare(
+        self,
+        what: Program | LoadedObject | Iterable[Program | LoadedObject],
+        workload: Any,
+        *,
+        target: str = "axvisor",
+        engine: str = "auto",
+        maps: str = "auto",
+        progress: Callable[[Progress], object] | None = None,
+        **parameters: Any,
+    ) -> Comparison:
+        r"""Runs the same events on target linux and on another one, and says what is not the same.
+
+        `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
+        nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
+        `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
+        Both sides are fresh benches (`bench.twin.Twin`), which begin with what the maps of this one hold; this one is
+        not touched. With `target="linux"` and `engine="rbpf"`, `maps="kbpf"` or both, a difference can be pinned on
+        AxVisor's VM or on its maps.
+
+        Compared are the return value, or the fault, of every run of every program, and the contents of all maps. The
+        result is true where they are the same; otherwise it has the first difference with its event, instruction and
+        reason, and prints them. A program that one side refuses is a result too. Raises AttachError where there is no
+        place to attach to; HypervisorError; RecordingError; LoadError for a target, engine or maps that there are not;
+        and what a helper in Python raises.
+
+        >>> bench = Bench()
+        >>> halve = _native.assemble("r0 = -7\nr0 s/= 2\nexit")
+        >>> link = bench.load_bytes(halve, type="tracepoint", name="halve").attach("vmm:vm_boot")
+        >>> found = bench.compare(link.program, "boot", vms=1, duration_s=0.1)
+        >>> bool(found), found.first.event.name, found.first.values
+        (False, 'vmm:vm_boot', (18446744073709551613, 9223372036854775804))
+        """
+        from axebpf.bench.compare import compare
+
+        return compare(self, what, workload, target, engine, maps, progress, parameters)
+
     def cost(
         self,
         what: Program | LoadedObject | Iterable[Program | LoadedObject],
@@ -576,6 +646,7 @@ class Bench:
 
 
 _LAZY_NAMES = {
+    "Comparison": "comparison",
     "CostReport": "cost",
     "ProgramCost": "cost",
     "Progress": "run",

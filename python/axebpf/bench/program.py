@@ -6,10 +6,10 @@ import bisect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from axebpf import _native
 from axebpf.errors import AttachError, BenchClosed, ProgramFault, SourceLine
 
 if TYPE_CHECKING:
-    from axebpf import _native
     from axebpf.bench import Bench
     from axebpf.bench.handle import Declared, TracepointHandle
     from axebpf.bench.origin import Origin
@@ -27,6 +27,10 @@ class WorstRun(NamedTuple):
     """Time of its event."""
     cpu: int
     """The CPU that this was on."""
+
+
+_LDDW = 0x18
+"""The instruction that takes two slots."""
 
 
 class ProgramStats(NamedTuple):
@@ -309,6 +313,15 @@ class Program:
     def disassemble(self) -> str:
         """The instructions in the kernel's notation."""
         return self._native.text()
+
+    def _instruction(self, insn: int) -> str:
+        """The instruction in a slot in the kernel's notation."""
+        code = self._native.insns[8 * insn :]
+        return _native.disassemble(code[: 16 if code[0] == _LDDW else 8], self._native.maps).strip()
+
+    def _line(self, insn: int) -> SourceLine | None:
+        """The source line of the instruction in a slot."""
+        return _Lines(self._native).at(insn)
 
     def _again(self) -> Program:
         """A second program of the same instructions, on the same maps, that is not among the bench's `programs` yet."""

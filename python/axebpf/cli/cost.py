@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import typer
 
 from axebpf.bench import ProgramCost
 from axebpf.bench.cost import Time
-from axebpf.bench.program import WorstRun
 from axebpf.cli import report
 from axebpf.cli.console import Column, Screen
+from axebpf.cli.options import CostOptions
 from axebpf.cli.session import Attachment, Session
 from axebpf.errors import AxebpfError
 
-__all__ = ["Limits", "cost_table"]
+__all__ = ["check_counted", "check_limits", "cost_table"]
 
 
 def cost_table(screen: Screen, session: Session) -> None:
@@ -55,39 +53,26 @@ def _time(screen: Screen, time: Time | None) -> str:
     return report.time(screen, None if time is None else round(time.ns))
 
 
-class Limits(NamedTuple):
-    """What a program may take at any event."""
-
-    instructions: int | None = None
-    calls: int | None = None
-
-    @property
-    def any(self) -> bool:
-        """Whether there is any."""
-        return self.instructions is not None or self.calls is not None
-
-    def fit(self, session: Session) -> None:
-        """Raises BadParameter where the engine does not count what is limited: the limit would hold anything."""
-        if self.instructions is not None and any(a.program.stats.instructions is None for a in session.attached):
-            raise typer.BadParameter(
-                "the engine rbpf counts no instructions; leave it to the interpreter, or limit helper calls",
-                param_hint="--max-insns-per-event",
-            )
-
-    def check(self, session: Session) -> None:
-        """Raises AxebpfError, which names every attached program that took more, and the first event with the most."""
-        told = []
-        for a in session.attached:
-            stats = a.program.stats
-            for worst, limit, what, option in (
-                (stats.worst_by_instructions, self.instructions, "instructions", "--max-insns-per-event"),
-                (stats.worst_by_calls, self.calls, "helper calls", "--max-calls-per-event"),
-            ):
-                if limit is not None and worst is not None and worst.amount > limit:
-                    told.append(f"{a.file}: {a.program.name}: {_event(a, worst, what)}, more than {option} {limit}")
-        if told:
-            raise AxebpfError("\n  ".join(told if len(told) == 1 else ["programs cost too much", *told]))
+def check_counted(session: Session, options: CostOptions) -> None:
+    """Raises BadParameter where the engine does not count what is limited: any run would be within such a limit."""
+    if options.max_insns is not None and any(a.program.stats.instructions is None for a in session.attached):
+        raise typer.BadParameter(
+            "the engine rbpf counts no instructions; leave them to the interpreter, or limit helper calls",
+            param_hint="--max-insns-per-event",
+        )
 
 
-def _event(a: Attachment, worst: WorstRun, what: str) -> str:
-    return f"{worst.amount} {what} at {a.place} at {worst.time_ns / 1e9:.9f} s on CPU {worst.cpu}"
+def check_limits(session: Session, options: CostOptions) -> None:
+    """Raises AxebpfError, which names every attached program that took more, and the first event with the most."""
+    told = []
+    for a in session.attached:
+        stats = a.program.stats
+        for worst, limit, what, option in (
+            (stats.worst_by_instructions, options.max_insns, "instructions", "--max-insns-per-event"),
+            (stats.worst_by_calls, options.max_calls, "helper calls", "--max-calls-per-event"),
+        ):
+            if limit is not None and worst is not None and worst.amount > limit:
+                event = f"{a.place} at {worst.time_ns / 1e9:.9f} s on CPU {worst.cpu}"
+                told.append(f"{a.file}: {a.program.name}: {worst.amount} {what} at {event}, more than {option} {limit}")
+    if told:
+        raise AxebpfError("\n  ".join(told if len(told) == 1 else ["programs cost too much", *told]))

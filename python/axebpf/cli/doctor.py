@@ -23,7 +23,7 @@ from axebpf.toolchain import clangs, compiles_for_bpf
 __all__ = ["Finding", "doctor", "findings"]
 
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_DEBIAN, _PIP = "apt install {}", "pip install '{}'"
+_DEBIAN, _PIP, _AGAIN = "apt install {}", "pip install '{}'", "pip install --force-reinstall axebpf"
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def findings() -> Iterator[Finding]:
     """Looks for everything that axebpf uses, what it cannot do without first."""
     yield Finding("Python", True, f"{platform.python_version()}, {sys.executable}", "runs axebpf", needed=True)
     yield _core()
+    yield _target_axvisor()
     for name, purpose in (("numpy", "columns of events, arrays of maps"), ("rich", "the command line")):
         yield _package(name, name, purpose, needed=True)
     yield _package("pyarrow", "axebpf[arrow]", "Arrow tables: to_arrow()")
@@ -59,19 +60,29 @@ def findings() -> Iterator[Finding]:
 
 
 def _core() -> Finding:
-    purpose = "runs programs: engine interpreter, target linux"
+    purpose = "runs programs: target linux"
     try:
         from axebpf import Bench, assemble
 
         with Bench() as bench:
             result = bench.load_bytes(assemble("w0 = 42\nexit"), type="mem").run(b"").r0
     except ImportError as error:
-        remedy = _PIP.format("--force-reinstall axebpf")
-        return Finding("core", False, str(error), purpose, needed=True, remedy=remedy)
+        return Finding("core", False, str(error), purpose, needed=True, remedy=_AGAIN)
     detail = f"axebpf {version('axebpf')}, {platform.system()} {platform.machine()}"
     if result != 42:
         return Finding("core", False, f"{detail}: a program that returns 42 returned {result}", purpose, needed=True)
     return Finding("core", True, detail, purpose, needed=True)
+
+
+def _target_axvisor() -> Finding:
+    name, purpose = "target axvisor", "runs programs as AxVisor does: --target axvisor"
+    try:
+        from axebpf import AxebpfError, Bench
+
+        with Bench(target="axvisor") as bench:
+            return Finding(name, True, f"engine {bench.engine}, maps {bench.map_library}", purpose)
+    except (ImportError, AxebpfError) as error:  # a build without it
+        return Finding(name, False, str(error), purpose, remedy=_AGAIN)
 
 
 def _package(name: str, requirement: str, purpose: str, needed: bool = False) -> Finding:

@@ -29,7 +29,9 @@ HELP = "Runs a program given in hexadecimal on standard input, and prints r0: a 
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="axebpf exec", description=HELP)
-    parser.add_argument("--engine", choices=("auto", *ENGINES), default="auto", help="what runs the program")
+    parser.add_argument(
+        "--engine", choices=("auto", *ENGINES), default="auto", help="what runs the program (%(default)s)"
+    )
     parser.add_argument(
         "--limit", type=_seconds, default=LIMIT, metavar="SECONDS", help="time for the engine rbpf (%(default)g)"
     )

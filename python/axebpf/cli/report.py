@@ -29,7 +29,8 @@ __all__ = [
     "trace",
 ]
 
-_LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+): (?P<text>.*)")
+_LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+)(?:: |(\())(?P<text>.*)(?(4)\))")
+"""A line of the trace in Linux's form, or in AxVisor's, which has the text in parentheses."""
 _WIDE = 92
 _MANY_CPUS = 8
 """With more CPUs than this, only the sum of a per-CPU value is shown."""
@@ -99,12 +100,16 @@ def _recording(screen: Screen, result: ReplayResult) -> None:
 
 def programs(screen: Screen, session: Session) -> None:
     """What each program did, and which were not attached and why."""
-    screen.heading("Programs")
+    bench = session.bench
+    of_axvisor = bench.engine == "rbpf" or bench.map_library == "kbpf"
+    on = f"target {bench.target}, engine {bench.engine}, maps {bench.map_library}"
+    screen.heading("Programs", on if of_axvisor else "")
     columns = [Column("program", style="bold"), Column("object"), Column("attached to"), Column("runs", right=True)]
     columns += [Column("insns/run", right=True), Column("worst", right=True)]
     found = [(a, a.program.stats) for a in session.attachments]
     rows = []
     for a, s in found:
+        # rbpf counts no instructions.
         worst = "-" if s.worst_instructions is None or not s.runs else count(screen, s.worst_instructions)
         insns = [mean(s.instructions_per_run), worst]
         rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), *insns])

@@ -10,30 +10,19 @@ import typer
 
 from axebpf.cli import report
 from axebpf.cli.assignment import split
+from axebpf.cli.bundle import bundled
 from axebpf.cli.console import Screen
-from axebpf.cli.cost import Limits, cost_table
+from axebpf.cli.cost import check_counted, check_limits, cost_table
 from axebpf.cli.options import (
-    Arch,
     AsJson,
-    Budget,
-    Cost,
+    BenchOptions,
+    CostOptions,
     Enable,
-    Engine,
-    Engines,
-    Events,
     MapNames,
-    MaxCalls,
-    MaxInsns,
-    On,
-    Param,
     Rows,
-    Seconds,
-    Seed,
     TraceLines,
     Variables,
-    Vcpus,
-    Vms,
-    parameters,
+    WorkloadOptions,
 )
 from axebpf.cli.session import MapView, Session, views
 from axebpf.cli.tracepoints import find_names
@@ -41,36 +30,22 @@ from axebpf.cli.tracepoints import find_names
 __all__ = ["run", "run_and_show"]
 
 
+@bundled
 def run(
-    files: Annotated[list[str], typer.Argument(metavar="OBJECT...", help="Object files (.bpf.o).")],
-    on: On = "boot",
-    vms: Vms = None,
-    vcpus: Vcpus = None,
-    arch: Arch = None,
-    seconds: Seconds = None,
-    events: Events = None,
-    seed: Seed = None,
-    param: Param = None,
-    engine: Engine = Engines.AUTO,
+    files: Annotated[list[str], typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).")],
+    workload: WorkloadOptions,
+    bench: BenchOptions,
+    cost: CostOptions,
     variables: Variables = None,
-    budget: Budget = None,
     enable: Enable = None,
     trace: TraceLines = 10,
     maps: MapNames = None,
     rows: Rows = 20,
-    cost: Cost = False,
-    max_insns: MaxInsns = None,
-    max_calls: MaxCalls = None,
     as_json: AsJson = False,
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
-    options: dict[str, Any] = {} if budget is None else {"budget": budget}
-    given = parameters(vms, vcpus, arch, seconds, events, seed, param)
-    session = Session.open(on, given, engine=engine.value, seed=seed or 0, **options)
-    limits = Limits(max_insns, max_calls)
-    run_and_show(
-        session, files, variables or [], enable or [], trace, maps or [], rows, limits, cost=cost, as_json=as_json
-    )
+    session = Session.open(workload.on, workload.parameters, seed=workload.seed or 0, **bench.options)
+    run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, cost, as_json=as_json)
 
 
 def run_and_show(
@@ -81,20 +56,19 @@ def run_and_show(
     trace: int,
     maps: Sequence[str],
     rows: int,
-    limits: Limits,
+    cost: CostOptions,
     *,
-    cost: bool,
     as_json: bool,
 ) -> None:
-    """Loads and attaches objects, runs the session's source, and shows what came of it; then come the limits."""
+    """Loads and attaches objects, runs the session's source, shows what came of it, and holds it to its limits."""
     if files:
         session.load(files, dict(_variable(text) for text in variables))
         session.attach()
-        limits.fit(session)
+        check_counted(session, cost)
     if trace:
         for name in find_names(enable or session.places):
             session.bench.enable(name)
-    if cost:
+    if cost.cost:
         session.measure()
     session.run()
     chosen = views(session, maps)
@@ -105,7 +79,7 @@ def run_and_show(
         _show(screen, session, chosen, rows, trace)
     if session.stopped is not None:
         raise session.stopped
-    limits.check(session)
+    check_limits(session, cost)
 
 
 def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int, trace: int) -> None:

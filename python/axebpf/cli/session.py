@@ -14,7 +14,7 @@ from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
-from axebpf.errors import AttachError, LoadError, NotFound, ProgramFault, did_you_mean
+from axebpf.errors import AttachError, LoadError, MapError, NotFound, ProgramFault, did_you_mean
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
@@ -76,7 +76,10 @@ class Session:
         for file in files:
             names = {entry["name"] for entry in read_object(file).globals} if variables else set()
             known |= names
-            self.objects[file] = self.bench.load(file, rodata={n: v for n, v in variables.items() if n in names})
+            try:
+                self.objects[file] = self.bench.load(file, rodata={n: v for n, v in variables.items() if n in names})
+            except MapError as error:  # which of the objects it is of, it does not say
+                raise LoadError(str(error), file=file) from error
         for name in variables:
             if name not in known:
                 raise LoadError(f"no global variable {name}{did_you_mean(name, known)}", file=", ".join(files))
@@ -165,9 +168,10 @@ class Session:
 
     def json(self, chosen: Sequence[MapView], trace: int) -> dict[str, Any]:
         """Everything, as `axebpf run --json` prints it."""
-        stopped = self.stopped
+        bench, stopped = self.bench, self.stopped
         return {
             **self.source.json(),
+            "bench": {"target": bench.target, "engine": bench.engine, "maps": bench.map_library},
             "events": sum(self.fired.values()),
             "by_tracepoint": self.fired,
             "time_ns": self.time_ns,
@@ -196,9 +200,9 @@ class Session:
                 for name, s in self.latencies.items()
             },
             "trace": {
-                "lines": self.bench.trace.text().splitlines()[-trace:] if trace else [],
-                "written": self.bench.trace.written,
-                "lost": self.bench.trace.lost,
+                "lines": bench.trace.text().splitlines()[-trace:] if trace else [],
+                "written": bench.trace.written,
+                "lost": bench.trace.lost,
             },
         }
 

@@ -7,24 +7,19 @@ from typing import Annotated
 import typer
 
 from axebpf.cli import report
+from axebpf.cli.bundle import bundled
 from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Screen
-from axebpf.cli.options import Arch, Events, On, Param, Seconds, Seed, Vcpus, Vms, parameters
+from axebpf.cli.options import WorkloadOptions
 from axebpf.cli.session import Session
 from axebpf.cli.tracepoints import find_names
 
 __all__ = ["stat"]
 
 
+@bundled
 def stat(
-    on: On = "boot",
-    vms: Vms = None,
-    vcpus: Vcpus = None,
-    arch: Arch = None,
-    seconds: Seconds = None,
-    events: Events = None,
-    seed: Seed = None,
-    param: Param = None,
+    workload: WorkloadOptions,
     hist: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,7 +35,7 @@ def stat(
 ) -> None:
     """Show count, times and distribution of every tracepoint that has fired, the most frequent first."""
     histograms = find_names(hist or [])
-    session = Session.open(on, parameters(vms, vcpus, arch, seconds, events, seed, param), seed=seed or 0)
+    session = Session.open(workload.on, workload.parameters, seed=workload.seed or 0)
     session.run()
     screen = Screen()
     if as_json:

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from axebpf.bench import Progress
+from axebpf.cli.bundle import bundled
 from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Screen
-from axebpf.cli.options import Arch, Events, On, Param, Seconds, Seed, Vcpus, Vms, parameters
+from axebpf.cli.options import BenchOptions, WorkloadOptions
 from axebpf.cli.session import Session
-from axebpf.cli.tracepoints import Target, find_names
+from axebpf.cli.tracepoints import find_names
 
 __all__ = ["trace"]
 
@@ -24,24 +25,19 @@ class _Enough(Exception):  # noqa: N818 (no error)
     """As many lines as were asked for."""
 
 
+@bundled
 def trace(
+    workload: WorkloadOptions,
+    bench: BenchOptions,
     patterns: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PATTERN]...",
+            metavar="PATTERN",
             help="Tracepoints, wildcards too; all if not given.",
             show_default=False,
             autocompletion=tracepoint_names,
         ),
     ] = None,
-    on: On = "boot",
-    vms: Vms = None,
-    vcpus: Vcpus = None,
-    arch: Arch = None,
-    seconds: Seconds = None,
-    events: Events = None,
-    seed: Seed = None,
-    param: Param = None,
     load: Annotated[
         list[str] | None,
         typer.Option(metavar="OBJECT", help="Loads and attaches an object file, whose programs may print."),
@@ -57,15 +53,15 @@ def trace(
     number: Annotated[
         int | None, typer.Option("-n", "--number", min=1, metavar="N", help="Ends after N lines.")
     ] = None,
-    target: Annotated[Target, typer.Option(help="In whose form.")] = Target.LINUX,
 ) -> None:
     """Show events as they happen, each as a line of the trace."""
     session = Session.open(
-        on,
-        parameters(vms, vcpus, arch, seconds, events, seed, param),
-        seed=seed or 0,
+        workload.on,
+        workload.parameters,
+        seed=workload.seed or 0,
         statistics=False,
         trace_entries=_ROOM,
+        **bench.options,
     )
     if load:
         session.load(load)
@@ -80,7 +76,7 @@ def trace(
     def show(_: Progress) -> None:
         nonlocal left, lost
         shown = session.bench.trace
-        lines = shown.text(target=target.value).splitlines(keepends=True)
+        lines = shown.text().splitlines(keepends=True)
         screen.text("".join(lines[:left]))
         lost += shown.lost
         shown.clear()

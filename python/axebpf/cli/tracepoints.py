@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import fnmatch
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,31 +11,26 @@ import typer
 from rich.text import Text
 
 from axebpf import _native
+from axebpf.bench import TARGETS
 from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.console import Column, Screen
+from axebpf.cli.options import one_of
 from axebpf.errors import AxebpfError, NotFound, did_you_mean
 from axebpf.tracepoint import Field, Tracepoint
 from axebpf.tracepoints import BUILTIN
 from axebpf.tracepoints.header import header
 
-__all__ = ["Target", "find", "find_names", "format_file", "header_file", "list_tracepoints"]
+__all__ = ["find", "find_names", "format_file", "header_file", "list_tracepoints"]
 
 Pattern = Annotated[
     str,
     typer.Argument(
-        metavar="[PATTERN]",
-        help="Names with wildcards: 'vmm:vm_*', or only 'vm_*'.",
+        metavar="PATTERN",
+        help="Names with wildcards: 'vmm:vm_*', or only 'vm_*'; all if not given.",
         show_default=False,
         autocompletion=tracepoint_names,
     ),
 ]
-
-
-class Target(enum.StrEnum):
-    """Whose form a text has."""
-
-    LINUX = "linux"
-    AXVISOR = "axvisor"
 
 
 def find(pattern: str) -> list[type[Tracepoint]]:
@@ -116,11 +110,11 @@ def format_file(
     event: Annotated[
         str, typer.Argument(help="A tracepoint, such as vmm:vcpu_run_exit.", autocompletion=tracepoint_names)
     ],
-    target: Annotated[Target, typer.Option(help="In whose form.")] = Target.LINUX,
+    target: Annotated[str, one_of(TARGETS, "--target", "In whose form.")] = TARGETS[0],
 ) -> None:
     """Show the format file of a tracepoint, which tells trace-cmd and perf how to read its records."""
     specs = [_native.TracepointSpec(tp.event_name, tp.id, tp.declaration()) for tp in find(event)]
-    Screen().text("\n".join(spec.format(target.value) for spec in specs))
+    Screen().text("\n".join(spec.format(target) for spec in specs))
 
 
 def header_file(

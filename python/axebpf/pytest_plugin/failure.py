@@ -138,18 +138,26 @@ def _programs(bench: TestedBench) -> Iterator[str]:
         yield f"last, in {ran[0].name}: {place}"
     for program in ran[:PROGRAMS]:
         yield from _lines(program)
-    idle = [program for program in bench.noted.programs if program not in ended]
+    # Those of an engine that shows no instructions have runs and no last one.
+    unseen = [program for program in bench.noted.programs if program not in ended and program.stats.runs]
+    yield from _first([f"{_runs(program)}; the engine {bench.engine} shows no lines" for program in unseen], PROGRAMS)
+    idle = [program for program in bench.noted.programs if program not in ended and program not in unseen]
     yield from _first([f"{program.name}: never ran{_why(bench, program)}" for program in idle], PROGRAMS)
 
 
 def _lines(program: Program) -> Iterator[str]:
     """How often each source line of a program ran."""
-    stats = program.stats
-    faults = f", {stats.faults} stopped by a fault" if stats.faults else ""
-    yield f"{program.name}: {stats.runs} run{'s' * (stats.runs != 1)}{faults}"
+    yield _runs(program)
     found = program.line_counts()
     width = max((len(_place(line)) for line, _ in found[:LINES]), default=0)
     yield from _first([f"{n or 'never':>8}  {_place(line):{width}}  {line.text}".rstrip() for line, n in found], LINES)
+
+
+def _runs(program: Program) -> str:
+    """How often a program ran."""
+    stats = program.stats
+    faults = f", {stats.faults} stopped by a fault" if stats.faults else ""
+    return f"{program.name}: {stats.runs} run{'s' * (stats.runs != 1)}{faults}"
 
 
 def _first(lines: list[str], most: int) -> list[str]:

@@ -1,19 +1,31 @@
-"""The bench of a test: its options, its engines, and what is noted for the case that the test fails."""
+"""The bench of a test: its options, its targets and engines, and what is noted for the case that the test fails."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from axebpf.bench import ENGINES, EVERYDAY_ENGINES, Bench, LoadedObject, Program, TracepointHandle
+from axebpf.bench import (
+    AXVISOR_ENGINE,
+    ENGINES,
+    EVERYDAY_ENGINES,
+    TARGETS,
+    Bench,
+    LoadedObject,
+    Program,
+    TracepointHandle,
+)
 from axebpf.bench.handle import Declared
 from axebpf.errors import AxebpfError, TracepointError, did_you_mean
 from axebpf.maps import Map
 
-__all__ = ["TestedBench", "chosen_engines", "engines_of", "open_bench"]
+__all__ = ["Side", "TestedBench", "chosen_engines", "chosen_targets", "open_bench", "sides_of"]
+
+ALL = "all"
+"""The word for every target."""
 
 
 @dataclass
@@ -76,6 +88,15 @@ class TestedBench(Bench):
         self._native.close(f"it was the fixture bench of {test}, which is over; each test takes its own")
 
 
+class Side(NamedTuple):
+    """What the bench of a test is to be, apart from its other options."""
+
+    target: str
+    """A word of `axebpf.bench.TARGETS`."""
+    engine: str
+    """What runs its programs."""
+
+
 def chosen_engines(config: pytest.Config) -> list[str]:
     """The engines that tests run on. Raises pytest.UsageError where `--axebpf-engine` names one that there is not."""
     chosen: list[str] = config.option.axebpf_engine
@@ -86,29 +107,65 @@ def chosen_engines(config: pytest.Config) -> list[str]:
     return [name for name in ENGINES if name in chosen] or list(EVERYDAY_ENGINES)
 
 
-def engines_of(test: pytest.Item) -> list[str]:
-    """The engines that a test is to run on: that of its marker, or all that were chosen."""
+def chosen_targets(config: pytest.Config) -> list[str]:
+    """The targets that tests run on. Raises pytest.UsageError where the option, or the setting, has another word."""
+    option: str | None = config.option.axebpf_target
+    chosen = option or config.getini("axebpf_target") or TARGETS[0]
+    if chosen not in (*TARGETS, ALL):
+        where = "--axebpf-target" if option else "the setting axebpf_target"
+        raise pytest.UsageError(
+            f"{where}: no target {chosen}; it takes {', '.join((*TARGETS, ALL))}{did_you_mean(chosen, (*TARGETS, ALL))}"
+        )
+    targets = list(TARGETS) if chosen == ALL else [chosen]
+    if targets == ["axvisor"] and config.option.axebpf_engine and AXVISOR_ENGINE not in chosen_engines(config):
+        raise pytest.UsageError(
+            f"--axebpf-engine: target axvisor runs on the engine {AXVISOR_ENGINE}, "
+            f"not on {', '.join(config.option.axebpf_engine)}"
+        )
+    return targets
+
+
+def sides_of(test: pytest.Item) -> list[Side]:
+    """The benches that a test is to run on, one after the other; at least one, which may be one to skip."""
     options = _options(test)
-    named = options.get("engine", "rbpf" if options.get("target") == "axvisor" else None)
-    return chosen_engines(test.config) if named is None else [named]
+    target, engine = options.get("target"), options.get("engine")
+    targets = chosen_targets(test.config) if target is None else list(TARGETS) if target == ALL else [target]
+    engines = {"axvisor": [AXVISOR_ENGINE]} if engine is None else {}
+    others = chosen_engines(test.config) if engine is None else [engine]
+    sides = [Side(target, engine) for target in targets for engine in engines.get(target, others)]
+    return [side for side in sides if not _why_not(test, side)] or sides[:1]
 
 
-def open_bench(test: pytest.Item, engine: str) -> TestedBench:
+def _why_not(test: pytest.Item, side: Side) -> str:
+    """Why a test is not to run on that bench, or an empty text."""
+    config = test.config
+    engines, targets = chosen_engines(config), chosen_targets(config)
+    if config.option.axebpf_target and side.target in TARGETS and side.target not in targets:
+        return f"is for the target {side.target}; --axebpf-target chose {', '.join(targets)}"
+    if config.option.axebpf_engine and side.engine in ENGINES and side.engine not in engines:
+        return f"is for the engine {side.engine}; --axebpf-engine chose {', '.join(engines)}"
+    # Where the marker names both, the bench refuses them.
+    named = _options(test).get("target", ALL) != ALL
+    if side.target == "axvisor" and side.engine in ENGINES and side.engine != AXVISOR_ENGINE and not named:
+        return f"is for the engine {side.engine}, which target axvisor does not have"
+    return ""
+
+
+def open_bench(test: pytest.Item, side: Side) -> TestedBench:
     """The bench of a test. Fails the test, without a traceback, for options that a bench cannot have."""
-    chosen = chosen_engines(test.config)
-    if test.config.option.axebpf_engine and engine in ENGINES and engine not in chosen:
-        pytest.skip(f"is for the engine {engine}; --axebpf-engine chose {', '.join(chosen)}")
+    options = _options(test)
+    if why_not := _why_not(test, side):
+        pytest.skip(why_not)
     refused = "; ".join(
         f"options go by name, such as cpus=2, not {mark.args[0]!r}" for mark in _marks(test) if mark.args
     )
-    options = _options(test)
     known = inspect.signature(Bench).parameters
     for name in options:
         if name not in known:
             refused = f"no option {name}{did_you_mean(name, known) or '; options are ' + ', '.join(known)}"
     if not refused:
         try:
-            return TestedBench(**{**options, "engine": engine})
+            return TestedBench(**{**options, **side._asdict()})
         except AxebpfError as error:
             refused = str(error)
     pytest.fail(f"@pytest.mark.axebpf: {refused}", pytrace=False)

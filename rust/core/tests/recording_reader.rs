@@ -39,6 +39,34 @@ fn a_recording_becomes_encoded_events() {
     assert_eq!(problems.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 7, 8, 9]);
 }
 
+#[test]
+fn events_can_be_taken_a_few_at_a_time() {
+    let (whole, _) = replay(TEXT, &Form::Text, &[]).unwrap();
+    for most in 1..=whole.len() + 1 {
+        let mut reader = Reader::new(tracepoints(), &rules(), Form::Text, 4).unwrap();
+        reader.survey(TEXT, true).unwrap();
+        reader.begin();
+        let mut taken = Vec::new();
+        for (piece, last) in [(TEXT, false), (b"".as_slice(), true)] {
+            reader.feed(piece, last).unwrap();
+            loop {
+                let events = reader.take_events(most);
+                assert!(events.len() <= most);
+                if events.is_empty() {
+                    break;
+                }
+                taken.extend(events.iter().map(|(which, stamp, record)| (which, *stamp, record.to_vec())));
+            }
+        }
+        assert_eq!(taken, whole);
+    }
+    let mut reader = Reader::new(tracepoints(), &rules(), Form::Text, 4).unwrap();
+    reader.survey(TEXT, true).unwrap();
+    reader.begin();
+    reader.feed(TEXT, false).unwrap();
+    assert_eq!((reader.take_events(0).len(), reader.events().len()), (0, whole.len()));
+}
+
 const TABLE: &[u8] =
     b"event,time_ns,vm_id,vcpu_id,reason,duration_ns\nboot,1,2,,,3\n\"exit\",4,5,\"6\",-7,8\r\nboot,9,10,,,11";
 

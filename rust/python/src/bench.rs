@@ -22,6 +22,7 @@ use crate::map::Map;
 use crate::object::Object;
 use crate::program::Program;
 use crate::recording::Recording;
+use crate::runs::TakenRuns;
 use crate::spec::TracepointSpec;
 use crate::statistics::Statistics;
 
@@ -379,23 +380,37 @@ impl Bench {
         })
     }
 
-    /// Fires the events of a recording's last piece.
+    /// Fires the events of a recording's last piece, at most so many.
+    #[pyo3(signature = (tracepoints, recording, most=None))]
     fn fire_recorded(
         &self,
         py: Python<'_>,
         tracepoints: Vec<PyRef<'_, Tracepoint>>,
         recording: &Recording,
+        most: Option<usize>,
     ) -> PyResult<usize> {
         if tracepoints.iter().any(|tracepoint| !Arc::ptr_eq(&tracepoint.shared, &self.shared)) {
             return Err(exception(py, "NotFound", ("a tracepoint of another bench",), &[]));
         }
         let slots: Vec<Slot> = tracepoints.iter().map(|tracepoint| tracepoint.slot).collect();
         // Taken out, so that whoever hears of an event may use the recording.
-        let events = recording.take();
+        let events = recording.take(most.unwrap_or(usize::MAX));
         self.shared.detached(py, |bench| {
             let tracepoints = slots.iter().map(|slot| bench.tracepoint(*slot)).collect::<Result<Vec<_>, _>>()?;
             bench.fire_recorded(&tracepoints, &events, &mut || self.shared.pause())
         })
+    }
+
+    /// Keeps what each run of an attached program comes to, and its first instructions.
+    #[pyo3(signature = (steps=0))]
+    fn keep_runs(&self, py: Python<'_>, steps: usize) -> PyResult<()> {
+        self.shared.enter(py)?.keep_runs(steps);
+        Ok(())
+    }
+
+    /// See `runs.rs`.
+    fn take_runs<'py>(&self, py: Python<'py>) -> PyResult<TakenRuns<'py>> {
+        crate::runs::taken(py, self.shared.enter(py)?.take_runs())
     }
 
     /// See `trace.rs`.

@@ -11,6 +11,7 @@ mod map;
 mod object;
 mod program;
 mod recording;
+mod runs;
 mod spec;
 mod statistics;
 mod symbol;

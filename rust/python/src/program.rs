@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axebpf_core::bench::{self, ByHand};
+use axebpf_core::bench::{self, ByHand, Step, Steps};
 use axebpf_core::engine::Observer;
 use axebpf_core::fault::Fault;
 use axebpf_core::helper::{self, VmContext};
@@ -206,14 +206,19 @@ impl Program {
         cpu: Option<u32>,
         vm: Option<(u32, u32, u64)>,
     ) -> PyResult<(Ran<'py>, Bound<'py, PyList>)> {
-        let mut recorder = Recorder { steps: Vec::new(), limit };
-        let ran = self.run_with(py, ctx, by_hand(time_ns, cpu, vm), Some(&mut recorder))?;
-        let steps = PyList::empty(py);
-        for (insn, depth, registers) in recorder.steps {
-            steps.append((insn, depth, PyTuple::new(py, registers)?))?;
-        }
-        Ok((ran, steps))
+        let mut seen = Steps::new(limit);
+        let ran = self.run_with(py, ctx, by_hand(time_ns, cpu, vm), Some(&mut seen))?;
+        Ok((ran, steps(py, seen.into_vec())?))
     }
+}
+
+/// Slot, depth and r0 to r10 of each step.
+pub(crate) fn steps(py: Python<'_>, steps: Vec<Step>) -> PyResult<Bound<'_, PyList>> {
+    let list = PyList::empty(py);
+    for Step { insn, depth, registers } in steps {
+        list.append((insn, depth, PyTuple::new(py, registers)?))?;
+    }
+    Ok(list)
 }
 
 fn by_hand(time_ns: Option<u64>, cpu: Option<u32>, vm: Option<(u32, u32, u64)>) -> ByHand {
@@ -246,20 +251,6 @@ impl Program {
             Err(fault) => (None, Some(program_fault(py, &fault).into_value(py).into_any())),
         };
         Ok((r0, fault, ran.instructions, ran.calls, ran.printed, PyBytes::new(py, context)))
-    }
-}
-
-struct Recorder {
-    steps: Vec<(usize, usize, [u64; 11])>,
-    limit: usize,
-}
-
-impl Observer for Recorder {
-    fn before(&mut self, insn: usize, registers: &[u64; 11], depth: usize) -> Result<(), Box<Fault>> {
-        if self.steps.len() < self.limit {
-            self.steps.push((insn, depth, *registers));
-        }
-        Ok(())
     }
 }
 

@@ -86,9 +86,9 @@ impl Recording {
 }
 
 impl Recording {
-    /// The events of the last piece, which the recording then no longer has.
-    pub(crate) fn take(&self) -> Events {
-        self.reader.lock().take_events()
+    /// The first events of the last piece, at most so many, which the recording then no longer has.
+    pub(crate) fn take(&self, most: usize) -> Events {
+        self.reader.lock().take_events(most)
     }
 }
 

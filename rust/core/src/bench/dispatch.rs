@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::host::{EventHost, Vm};
 use super::{Bench, BenchError, BenchProgram, Link, Listening, MAX_LINKS, Tracepoint};
-use crate::engine::{Input, Outcome, Runnable, Stack};
+use crate::engine::{Input, Observer, Outcome, Runnable, Stack};
 use crate::event::{AXVISOR_COMM, Column, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
@@ -133,9 +133,9 @@ impl Bench {
             let link = tracepoint.links.borrow().get(index).map(|l| (l.program, l.cookie, l.gone, l.filter.is_some()));
             if let Some((program, cookie, false, filtered)) = link
                 && (!filtered || passes_link(tracepoint, index, event, stamp))
-                && let Some(program) = self.programs.get(program)
+                && let Some(of) = self.programs.get(program)
             {
-                let run = self.run_link(&mut stack, program, cookie, stamp, event);
+                let run = self.run_link(&mut stack, program, of, cookie, stamp, event);
                 result = result.and(run);
             }
         }
@@ -167,6 +167,7 @@ impl Bench {
     fn run_link(
         &self,
         stack: &mut Stack,
+        number: usize,
         program: &BenchProgram,
         cookie: u64,
         stamp: &Stamp,
@@ -174,34 +175,51 @@ impl Bench {
     ) -> Result<(), Box<BenchError>> {
         let Some(runnable) = program.runnable() else { return Ok(()) };
         let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie };
-        let cpu = &self.cpus[stamp.cpu as usize];
+        if self.keeps_runs.get() {
+            return self.run_kept(stack, number, program, &*runnable, &host, event);
+        }
+        match self.run_at(stack, program, &*runnable, &host, event, None) {
+            Some(Outcome { result: Err(fault), .. }) => Err(Box::new(BenchError::Fault(fault))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs a program at an event and counts that; none where it is passed over.
+    #[inline(always)] // so that the common case does not ask whether there is an observer
+    pub(super) fn run_at(
+        &self,
+        stack: &mut Stack,
+        program: &BenchProgram,
+        runnable: &dyn Runnable,
+        host: &EventHost<'_>,
+        event: &Record<'_>,
+        observer: Option<&mut dyn Observer>,
+    ) -> Option<Outcome> {
+        let cpu = &self.cpus[host.stamp.cpu as usize];
         let budget = self.options.budget;
         let outcome = match program.runs_as {
             Some(ProgramType::RawTracepoint) => {
-                let Some(_guard) = program.begin_alone(stamp.cpu) else { return Ok(()) };
-                run_raw(&*runnable, stack, &host, event, budget)
+                let _guard = program.begin_alone(host.stamp.cpu)?;
+                run_raw(runnable, stack, host, event, budget, observer)
             }
             Some(ProgramType::Axvisor) => {
-                let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
-                run_axvisor(&*runnable, stack, &host, event, budget)
+                let _guard = program.begin(&cpu.active)?;
+                run_axvisor(runnable, stack, host, event, budget, observer)
             }
             _ => {
-                let Some(_guard) = program.begin(&cpu.active) else { return Ok(()) };
+                let _guard = program.begin(&cpu.active)?;
                 let start = event.bytes().as_ptr() as u64;
                 let hidden = HEADER_SIZE as u64;
                 let len = event.bytes().len() as u64 - hidden;
                 let context = Window { start: start + hidden, len, writable: false };
-                let input = Input { args: [start, 0], context, extra: &[], host: &host, budget };
+                let input = Input { args: [start, 0], context, extra: &[], host, budget };
                 // SAFETY: the context is the record behind its header, borrowed for the run and not written to.
-                unsafe { runnable.run(stack, &input) }
+                unsafe { execute(runnable, stack, &input, observer) }
             }
         };
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
-        program.end(&outcome, stamp, self.instructions.get());
-        match outcome.result {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(Box::new(BenchError::Fault(fault))),
-        }
+        program.end(&outcome, host.stamp, self.instructions.get());
+        Some(outcome)
     }
 
     #[inline]
@@ -484,6 +502,26 @@ fn passes_link(tracepoint: &Tracepoint, link: usize, event: &Record<'_>, stamp: 
     links.get(link).and_then(|link| link.filter.as_ref()).is_none_or(|filter| passes(filter, event, stamp))
 }
 
+/// Runs a program, showing its instructions to whoever wants to see them.
+///
+/// # Safety
+/// As of [`Runnable::run`].
+#[inline(always)] // as `run_at`
+pub(super) unsafe fn execute(
+    runnable: &dyn Runnable,
+    stack: &mut Stack,
+    input: &Input<'_>,
+    observer: Option<&mut dyn Observer>,
+) -> Outcome {
+    // SAFETY: the caller's promise is the same.
+    unsafe {
+        match observer {
+            Some(observer) => runnable.observe(stack, input, observer),
+            None => runnable.run(stack, input),
+        }
+    }
+}
+
 /// Runs a program on the arguments of a raw tracepoint.
 #[inline(never)] // keeps the array out of the frame of the others
 fn run_raw(
@@ -492,6 +530,7 @@ fn run_raw(
     host: &EventHost<'_>,
     event: &Record<'_>,
     budget: u64,
+    observer: Option<&mut dyn Observer>,
 ) -> Outcome {
     let arguments = Aligned(event.raw_arguments());
     let len = 8 * event.spec().fields().len().min(arguments.0.len());
@@ -499,7 +538,7 @@ fn run_raw(
     let context = Window { start, len: len as u64, writable: false };
     let input = Input { args: [start, 0], context, extra: &[], host, budget };
     // SAFETY: the context is the array above, which lives on and is not written to.
-    unsafe { runnable.run(stack, &input) }
+    unsafe { execute(runnable, stack, &input, observer) }
 }
 
 /// Runs a program on AxVisor's trace context.
@@ -510,11 +549,12 @@ fn run_axvisor(
     host: &EventHost<'_>,
     event: &Record<'_>,
     budget: u64,
+    observer: Option<&mut dyn Observer>,
 ) -> Outcome {
     let mut trace = Aligned(event.trace_context(host.stamp.time_ns));
     let start = trace.0.as_mut_ptr() as u64;
     let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
     let input = Input { args: [start, 0], context, extra: &[], host, budget };
     // SAFETY: the context is the array above, which lives on; nothing else refers to it.
-    unsafe { runnable.run(stack, &input) }
+    unsafe { execute(runnable, stack, &input, observer) }
 }

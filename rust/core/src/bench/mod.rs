@@ -11,6 +11,7 @@ mod host;
 mod load;
 mod program;
 mod reach;
+mod runs;
 mod target;
 mod worst;
 
@@ -24,6 +25,7 @@ pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
+pub use runs::{Run, Step, Steps};
 pub use target::{EngineKind, MapLibrary, Target};
 pub use worst::{WorstRun, WorstRuns};
 
@@ -192,6 +194,9 @@ pub struct Bench {
     /// Where printed lines go besides the trace, while a program is run by hand.
     printed: RefCell<Option<Vec<String>>>,
     helpers: RefCell<Option<Box<dyn CustomHelpers>>>,
+    /// Whether outcomes of runs are kept.
+    keeps_runs: Cell<bool>,
+    kept: RefCell<runs::Kept>,
 }
 
 impl Bench {
@@ -220,6 +225,8 @@ impl Bench {
             instructions: Cell::new(0),
             printed: RefCell::new(None),
             helpers: RefCell::new(None),
+            keeps_runs: Cell::new(false),
+            kept: RefCell::default(),
         })
     }
 

@@ -32,6 +32,25 @@ impl Events {
         self.which.iter().zip(&self.stamps).zip(places).map(|((&which, stamp), record)| (which as usize, stamp, record))
     }
 
+    /// Takes the first ones out, at most so many.
+    #[must_use]
+    pub fn take(&mut self, most: usize) -> Events {
+        if most >= self.len() {
+            return std::mem::take(self);
+        }
+        let end = most.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let ends = self.ends.drain(..most).collect();
+        for rest in &mut self.ends {
+            *rest -= end;
+        }
+        Events {
+            which: self.which.drain(..most).collect(),
+            stamps: self.stamps.drain(..most).collect(),
+            records: self.records.drain(..end).collect(),
+            ends,
+        }
+    }
+
     /// Forgets them, and keeps the memory.
     pub fn clear(&mut self) {
         self.which.clear();

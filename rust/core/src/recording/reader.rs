@@ -188,10 +188,10 @@ impl Reader {
         &self.events
     }
 
-    /// Takes the events of the last piece out.
+    /// Takes the first events of the last piece out, at most so many.
     #[must_use]
-    pub fn take_events(&mut self) -> Events {
-        std::mem::take(&mut self.events)
+    pub fn take_events(&mut self, most: usize) -> Events {
+        self.events.take(most)
     }
 
     /// What was read so far.
