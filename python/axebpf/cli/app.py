@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from axebpf.cli import execute
+from axebpf.cli import check, execute
 from axebpf.cli.demo import demo
+from axebpf.cli.diff import diff
 from axebpf.cli.doctor import doctor
 from axebpf.cli.dump import dump
 from axebpf.cli.replay import replay
@@ -68,12 +69,16 @@ def options(
 app.command("demo", epilog=EXIT_CODES)(demo)
 app.command("run", epilog=EXIT_CODES)(run)
 app.command("replay", epilog=EXIT_CODES)(replay)
+app.command(
+    "diff", epilog="Exit codes: 0 nothing differs, 1 something does or is refused, 2 usage, 130 ended with Ctrl-C."
+)(diff)
 app.command("stat", epilog=EXIT_CODES)(stat)
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("list", epilog=EXIT_CODES)(list_tracepoints)
 app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)
 app.command("dump", epilog=EXIT_CODES)(dump)
+app.command("check", help=check.HELP, epilog=check.EXIT_CODES)(check.check)
 app.command("doctor", epilog=EXIT_CODES)(doctor)
 app.command("symbols", epilog=EXIT_CODES)(symbols)
 

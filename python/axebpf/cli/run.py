@@ -27,7 +27,7 @@ from axebpf.cli.options import (
 from axebpf.cli.session import MapView, Session, views
 from axebpf.cli.tracepoints import find_names
 
-__all__ = ["run", "run_and_show"]
+__all__ = ["run", "run_and_show", "variable"]
 
 
 @bundled
@@ -62,7 +62,7 @@ def run_and_show(
 ) -> None:
     """Loads and attaches objects, runs the session's source, shows what came of it, and holds it to its limits."""
     if files:
-        session.load(files, dict(_variable(text) for text in variables))
+        session.load(files, dict(variable(text) for text in variables))
         session.attach()
         check_counted(session, cost)
     if trace:
@@ -100,7 +100,7 @@ def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int
     report.losses(screen, session)
 
 
-def _variable(text: str) -> tuple[str, Any]:
+def variable(text: str) -> tuple[str, Any]:
     """`threshold_ns=5000`: a number, a text in quotes, a list; raises BadParameter."""
     name, value = split(text, option="--set", example="threshold_ns=5000")
     try:

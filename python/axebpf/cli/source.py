@@ -35,6 +35,10 @@ class Source(Protocol):
     def expected(self) -> int | None:
         """About how many there are, where that is known."""
 
+    @property
+    def given(self) -> tuple[Stream | Recording, dict[str, Any]]:
+        """What `Bench.compare` takes them as, and with which parameters."""
+
     def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult | ReplayResult:
         """Fires them all; `tell` hears how far it has come."""
 
@@ -73,6 +77,11 @@ class SimulatedEvents:
     def expected(self) -> int | None:
         """What the workload foretells."""
         return self.stream.expected
+
+    @property
+    def given(self) -> tuple[Stream, dict[str, Any]]:
+        """The stream, which has its parameters."""
+        return self.stream, {}
 
     def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult:
         """Runs it."""
@@ -122,6 +131,11 @@ class RecordedEvents:
     def expected(self) -> int | None:
         """Unknown before it is read."""
         return None
+
+    @property
+    def given(self) -> tuple[Recording, dict[str, Any]]:
+        """The recording, and what its rows are."""
+        return self.recording, {"event": self.event}
 
     def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> ReplayResult:
         """Replays it."""
