@@ -90,6 +90,29 @@ def test_the_bench_is_not_touched_and_its_maps_are_the_beginning() -> None:
     assert list(bench.programs) == ["program"]
 
 
+def test_it_is_the_program_that_is_in_one_bench_and_not_in_the_other() -> None:
+    """A helper in Python hears every run: once to count on each engine, and once for each repetition."""
+    bench = Bench()
+    heard = []
+
+    @bench.helper("u64 hear(u64 vm)", id=0x10000)
+    def hear(vm: int) -> int:
+        heard.append(vm)
+        return 0
+
+    hearing = bench.load_bytes(
+        assemble("r1 = *(u32 *)(r1 +8)\ncall f#65536\nr0 = 0\nexit"), type="tracepoint", name="h"
+    )
+    hearing.attach("vmm:vm_destroy")
+    other = attached(bench, PLAIN, name="other")
+    events = [Events("vmm:vm_destroy", time_ns=[n * 10 for n in range(150)], vm_id=list(range(150))), *exits(200)]
+    found = bench.cost([hearing, other], events, repetitions=3).programs
+    # Each repetition has it twice more, to time the other program.
+    assert sorted(heard) == sorted([*range(150)] * (1 + 3 + 2 * 3) + [*range(150)] * (1 + 3))
+    assert (found["h"].rbpf_target, found["other"].rbpf_target) == ("linux", "axvisor")
+    assert [cost.stats.runs for cost in found.values()] == [150, 200]
+
+
 RANDOM = "call bpf_get_prandom_u32\nr0 = 0\nexit"
 SWAP = "r0 = 1\nr0 = bswap16 r0\nr0 = 0\nexit"
 PLAIN = "r0 = 0\nexit"
