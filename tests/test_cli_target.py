@@ -62,7 +62,7 @@ def test_instructions_that_rbpf_does_not_count_are_no_zero(cli: Any) -> None:
     (row,) = re.findall(r"^stats +stats\.bpf\.o .*$", cli("run", STATS, *SHORT, "--engine", "rbpf").out, re.MULTILINE)
     assert row.split()[3:] == [
         str(Bench(cpus=2).run("boot", seed=5, duration_s=0.5).by_tracepoint[row.split()[2]]),
-        *"-00",
+        *"--00",
     ]
 
 

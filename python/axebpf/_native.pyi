@@ -33,7 +33,8 @@ __all__ = [
 _Layout = tuple[Any, ...]
 _Finding = tuple[str | None, str, int | None, str, str, str]
 _Report = tuple[str, list[_Finding]]
-_Ran = tuple[int | None, BaseException | None, int, list[str], bytes]
+_Ran = tuple[int | None, BaseException | None, int | None, int, list[str], bytes]
+_Worst = tuple[int, int, int]
 
 def assemble(text: str) -> bytes:
     """Instructions, 8 bytes each, of a text in the kernel's notation, with labels.
@@ -420,8 +421,20 @@ class Program:
     def text(self) -> str:
         """The instructions in the kernel's notation."""
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Runs, misses, faults, instructions."""
+    def counts(self) -> tuple[int, int, int, int | None, int]:
+        """Runs, misses, faults, instructions (None on rbpf, which counts none), helper calls."""
+
+    def worst(self, watch: int | None = None) -> tuple[_Worst | None, _Worst | None]:
+        """The runs with the most instructions and with the most helper calls, of all or of those since a watch began.
+
+        Of each: how many, its event's time and CPU; None where no run had any.
+        """
+
+    def watch(self) -> int:
+        """Begins to watch for the runs that take the most; the number of the watch."""
+
+    def unwatch(self, watch: int) -> None:
+        """Ends a watch, if that is not done already."""
 
     def last_run(self) -> tuple[int, int] | None:
         """Of the latest run, the slot of its last instruction, and how many the bench had executed by then."""
@@ -448,7 +461,11 @@ class Program:
     def run(
         self, ctx: bytes, time_ns: int | None = None, cpu: int | None = None, vm: tuple[int, int, int] | None = None
     ) -> _Ran:
-        """Runs it once: r0 or None, the ProgramFault or None, instructions, printed lines, the context afterwards."""
+        """Runs it once.
+
+        r0 or None, the ProgramFault or None, instructions (None on rbpf), helper calls, printed lines, the context
+        afterwards.
+        """
 
     def steps(
         self,

@@ -238,7 +238,7 @@ def _run(program: Program, context: bytearray | memoryview) -> int:
             raise TypeError(
                 f"the context is {type(context).__name__}, which programs cannot write to; give a bytearray"
             )
-        r0, fault, _, _, after = program._native.run(view.tobytes())
+        r0, fault, *_, after = program._native.run(view.tobytes())
         if view.nbytes:
             view.cast("B")[:] = after
     if fault is not None:

@@ -19,7 +19,7 @@ from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
-from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step
+from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -28,6 +28,7 @@ from axebpf.errors import (
     BenchClosed,
     ClockError,
     HelperError,
+    HypervisorError,
     LoadError,
     MapError,
     NotFound,
@@ -40,6 +41,7 @@ from axebpf.tracepoints import BUILTIN
 
 if TYPE_CHECKING:
     from axebpf.bench.comparison import Comparison
+    from axebpf.bench.cost import CostReport, ProgramCost
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
@@ -53,12 +55,14 @@ __all__ = [
     "Bench",
     "Clock",
     "Comparison",
+    "CostReport",
     "Globals",
     "LastRun",
     "Link",
     "Listener",
     "LoadedObject",
     "Program",
+    "ProgramCost",
     "ProgramRun",
     "ProgramStats",
     "Progress",
@@ -67,6 +71,7 @@ __all__ = [
     "Statistics",
     "Step",
     "TracepointHandle",
+    "WorstRun",
 ]
 
 
@@ -565,6 +570,44 @@ class Bench:
 
         return compare(self, what, workload, target, engine, maps, progress, parameters)
 
+    def cost(
+        self,
+        what: Program | LoadedObject | Iterable[Program | LoadedObject],
+        workload: Any,
+        *,
+        repetitions: int = 8,
+        **parameters: Any,
+    ) -> CostReport:
+        r"""What programs cost the hypervisor at each event: instructions, helper calls, and time on both interpreters.
+
+        `what` is a program, an object or several of them, as this bench has loaded and attached them; what is attached
+        nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
+        `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
+        All happens in fresh benches (`bench.twin.Twin`) that begin with what the maps of this one hold; this one is not
+        touched, but helpers in Python are called.
+
+        Instructions and helper calls are counted on axebpf's interpreter on target linux. Times are measured on this
+        machine: the same events in a bench with the program and in one without it, by turns and `repetitions` times, a
+        few events at a time; the median differences of these pieces are added up and divided by the runs. So what
+        another program does differently for want of this one counts too, and a time near 0 may come out negative. On
+        rbpf, times are those of target axvisor, and where that refuses the program, of rbpf with Linux's helpers; they
+        include the copies that keep rbpf safe here.
+
+        Raises ProgramFault where a program is stopped on axebpf's interpreter; AttachError where there is no place to
+        attach to; HypervisorError, RecordingError.
+
+        >>> bench = Bench()
+        >>> code = _native.assemble("call bpf_get_smp_processor_id\nexit")
+        >>> link = bench.load_bytes(code, type="tracepoint", name="where").attach("vmm:vm_boot")
+        >>> report = bench.cost(link.program, "boot", repetitions=1, vms=2, duration_s=0.1)
+        >>> where = report.programs["where"]
+        >>> where.stats.runs, where.stats.worst_instructions, where.stats.worst_calls, where.rbpf_target
+        (2, 2, 1, 'axvisor')
+        """
+        from axebpf.bench.cost import cost
+
+        return cost(self, what, workload, within(HypervisorError, "repetitions", repetitions, 1, 1000), parameters)
+
     @property
     def cpu(self) -> int:
         """The CPU that events happen on. Setting it raises ClockError for one that there is not."""
@@ -603,7 +646,14 @@ class Bench:
         )
 
 
-_LAZY_NAMES = {"Comparison": "comparison", "Progress": "run", "ReplayResult": "replay", "RunResult": "run"}
+_LAZY_NAMES = {
+    "Comparison": "comparison",
+    "CostReport": "cost",
+    "ProgramCost": "cost",
+    "Progress": "run",
+    "ReplayResult": "replay",
+    "RunResult": "run",
+}
 """What `import axebpf` leaves out, so that it is quick."""
 
 

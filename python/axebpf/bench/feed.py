@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +24,9 @@ __all__ = ["Feed", "Player", "feed_of"]
 class Player(Protocol):
     """Events on their way into some benches."""
 
+    spent_ns: list[int]
+    """Nanoseconds that firing them has taken so far on each bench."""
+
     @property
     def time_ns(self) -> int:
         """Time of the last event so far."""
@@ -38,8 +42,8 @@ class Feed(Protocol):
     def name(self) -> str:
         """The workload, or the recording's file."""
 
-    def play(self, benches: Sequence[Bench]) -> Player:
-        """From the first event on."""
+    def play(self, benches: Sequence[Bench], only: Collection[str] | None = None) -> Player:
+        """From the first event on. Those of other tracepoints than `only` may be left out."""
 
 
 def feed_of(bench: Bench, workload: Any, parameters: Mapping[str, Any]) -> Feed:
@@ -72,7 +76,7 @@ def _recorded(
     recording = source if isinstance(source, Recording) else Recording(source, format)
     if not recording.again:
         raise RecordingError(
-            "this can be read only once, and a comparison reads it several times; write it into a file first",
+            "this can be read only once, and its events are wanted several times; write it into a file first",
             file=recording.name,
         )
     return _Recorded(recording, None if mapping is None else tuple(mapping), event)
@@ -85,14 +89,15 @@ class _Streamed(NamedTuple):
     def name(self) -> str:
         return self.stream.workload
 
-    def play(self, benches: Sequence[Bench]) -> Player:
-        return _StreamPlayer(self.stream, benches)
+    def play(self, benches: Sequence[Bench], only: Collection[str] | None = None) -> Player:
+        return _StreamPlayer(self.stream, benches, only)
 
 
 class _StreamPlayer:
-    def __init__(self, stream: Stream, benches: Sequence[Bench]) -> None:
+    def __init__(self, stream: Stream, benches: Sequence[Bench], only: Collection[str] | None) -> None:
         self._benches = benches
-        self._chunks = iter(stream)
+        self.spent_ns = [0] * len(benches)
+        self._chunks = iter(stream) if only is None else (_of(chunk, only) for chunk in stream)
         self.time_ns = 0
         self._open(None)
 
@@ -109,8 +114,10 @@ class _StreamPlayer:
                 return 0
             self._open(chunk)
         part = self._part(self._chunk, min(most, len(self._chunk) - self._at))
-        for bench in self._benches:
+        for place, bench in enumerate(self._benches):
+            began = time.perf_counter_ns()
             fire_chunk(bench, part)
+            self.spent_ns[place] += time.perf_counter_ns() - began
         self.time_ns = int(part.time_ns[-1])
         return len(part)
 
@@ -137,6 +144,17 @@ class _StreamPlayer:
         return Chunk(names, places[order], chunk.time_ns[part], chunk.cpu[part], columns)
 
 
+def _of(chunk: Chunk, only: Collection[str]) -> Chunk:
+    """The events of some tracepoints."""
+    there = [place for place, name in enumerate(chunk.names) if name in only]
+    kept = np.isin(chunk.order, there)
+    places = np.zeros(len(chunk.names), dtype=np.uint16)
+    places[there] = np.arange(len(there))
+    names = [chunk.names[place] for place in there]
+    columns = {name: chunk.columns[name] for name in names}
+    return Chunk(names, places[chunk.order[kept]], chunk.time_ns[kept], chunk.cpu[kept], columns)
+
+
 class _Recorded(NamedTuple):
     recording: Recording
     mapping: tuple[Rule, ...] | None
@@ -146,13 +164,14 @@ class _Recorded(NamedTuple):
     def name(self) -> str:
         return self.recording.name
 
-    def play(self, benches: Sequence[Bench]) -> Player:
+    def play(self, benches: Sequence[Bench], only: Collection[str] | None = None) -> Player:
         return _RecordingPlayer(self, benches)
 
 
 class _RecordingPlayer:
     def __init__(self, feed: _Recorded, benches: Sequence[Bench]) -> None:
         self._benches = benches
+        self.spent_ns = [0] * len(benches)
         opened = [open_reader(bench, feed.recording, feed.mapping, feed.event) for bench in benches]
         self._readers = [reader for reader, _ in opened]
         # Each bench has a reader of its own, which gives its events away; what they read is the same.
@@ -165,9 +184,11 @@ class _RecordingPlayer:
     def step(self, most: int) -> int:
         while True:
             fired = 0
-            for bench, reader in zip(self._benches, self._readers, strict=True):
+            for place, (bench, reader) in enumerate(zip(self._benches, self._readers, strict=True)):
                 natives = [handle._native for handle in bench._by_slot]
+                began = time.perf_counter_ns()
                 fired = bench._native.fire_recorded(natives, reader, most)
+                self.spent_ns[place] += time.perf_counter_ns() - began
             if fired:
                 return fired
             piece = next(self._pieces, None)

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from axebpf.maps import Map
     from axebpf.portability import Portability
 
-__all__ = ["LastRun", "Link", "Program", "ProgramRun", "ProgramStats", "Step"]
+__all__ = ["LastRun", "Link", "Program", "ProgramRun", "ProgramStats", "Step", "WorstRun"]
+
+
+class WorstRun(NamedTuple):
+    """The run of a program that took the most of something; the first of equals."""
+
+    amount: int
+    """How many instructions, or helper calls."""
+    time_ns: int
+    """Time of its event."""
+    cpu: int
+    """The CPU that this was on."""
 
 
 _LDDW = 0x18
@@ -24,7 +35,19 @@ _LDDW = 0x18
 
 
 class ProgramStats(NamedTuple):
-    """What a program has done."""
+    r"""What a program has done, since it was loaded or, in a `RunResult`, during that run.
+
+    What a program costs the hypervisor at each event is bounded by its worst run, which a test can hold it to:
+
+    >>> from axebpf import Bench, assemble
+    >>> bench = Bench()
+    >>> long_if_slow = "r1 = *(u64 *)(r1 +16)\nif r1 < 1000 goto out\ncall bpf_get_smp_processor_id\nout:\nr0 = 0\nexit"
+    >>> program = bench.load_bytes(assemble(long_if_slow), type="tracepoint", name="on_boot")
+    >>> link = program.attach("vmm:vm_boot")
+    >>> result = bench.run("boot", vms=1, seed=1, duration_s=0.1)
+    >>> stats = result.programs["on_boot"]
+    >>> assert stats.worst_instructions <= 5 and stats.worst_calls <= 1
+    """
 
     runs: int
     """Runs begun."""
@@ -32,8 +55,43 @@ class ProgramStats(NamedTuple):
     """Events passed over because a program was running on that CPU already (recursion, as on Linux)."""
     faults: int
     """Runs that a fault stopped."""
-    instructions: int
-    """Instructions executed, those on the engine rbpf excepted, which counts none."""
+    instructions: int | None
+    """Instructions executed, subprograms and callbacks included; None on the engine rbpf, which counts none."""
+    calls: int
+    """Helpers called, by subprograms and callbacks too."""
+    worst_by_instructions: WorstRun | None = None
+    """The run with the most instructions; None before the first, and on the engine rbpf."""
+    worst_by_calls: WorstRun | None = None
+    """The run with the most helper calls; None where no run called any."""
+
+    @property
+    def worst_instructions(self) -> int | None:
+        """The most instructions of one run; None on the engine rbpf."""
+        if self.instructions is None:
+            return None
+        return 0 if self.worst_by_instructions is None else self.worst_by_instructions.amount
+
+    @property
+    def worst_calls(self) -> int:
+        """The most helper calls of one run."""
+        return 0 if self.worst_by_calls is None else self.worst_by_calls.amount
+
+    @property
+    def instructions_per_run(self) -> float | None:
+        """Instructions of a run on average; None without a run, and on the engine rbpf."""
+        return None if self.instructions is None or not self.runs else self.instructions / self.runs
+
+    @property
+    def calls_per_run(self) -> float | None:
+        """Helper calls of a run on average; None without a run."""
+        return self.calls / self.runs if self.runs else None
+
+
+def stats_of(
+    counts: tuple[int, int, int, int | None, int], worst: Iterable[tuple[int, int, int] | None]
+) -> ProgramStats:
+    """What the core has counted, and the worst runs by instructions and by helper calls."""
+    return ProgramStats(*counts, *(None if run is None else WorstRun(*run) for run in worst))
 
 
 class ProgramRun(NamedTuple):
@@ -41,8 +99,10 @@ class ProgramRun(NamedTuple):
 
     r0: int
     """The return value, as an unsigned 64-bit number."""
-    instructions: int
-    """Instructions executed; 0 on the engine rbpf, which counts none."""
+    instructions: int | None
+    """Instructions executed; None on the engine rbpf, which counts none."""
+    calls: int
+    """Helpers called."""
     printed: tuple[str, ...]
     """Lines of `bpf_printk`."""
     ctx: bytes
@@ -158,7 +218,7 @@ class Program:
     @property
     def stats(self) -> ProgramStats:
         """What it has done so far."""
-        return ProgramStats(*self._native.counts())
+        return stats_of(self._native.counts(), self._native.worst())
 
     @property
     def last_run(self) -> LastRun | None:
@@ -232,11 +292,11 @@ class Program:
         """
         given = (vm_id, vcpu_id, exit_reason)
         vm = None if given == (None, None, None) else (vm_id or 0, vcpu_id or 0, exit_reason or 0)
-        r0, fault, instructions, printed, after = self._native.run(bytes(ctx), time_ns, cpu, vm)
+        r0, fault, instructions, calls, printed, after = self._native.run(bytes(ctx), time_ns, cpu, vm)
         if fault is not None:
             raise fault
         assert r0 is not None
-        return ProgramRun(r0, instructions, tuple(printed), after)
+        return ProgramRun(r0, instructions, calls, tuple(printed), after)
 
     def steps(self, ctx: bytes = b"", *, limit: int = 100_000, cpu: int | None = None) -> list[Step]:
         """Runs it once as `run` does, and gives each instruction with the registers before it, up to `limit`.

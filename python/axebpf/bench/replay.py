@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf import _native
-from axebpf.bench.run import Progress, before, since
+from axebpf.bench.run import Progress, since, watched
 from axebpf.errors import RecordingError
 from axebpf.recording import Recording, Rule, kvm
 
@@ -62,23 +62,23 @@ def replay(
     """See `Bench.replay`."""
     recording = source if isinstance(source, Recording) else Recording(source, format)
     reader, pieces = open_reader(bench, recording, mapping, event)
-    handles = bench._by_slot
-    then = before(bench)
-    natives = [handle._native for handle in handles]
+    natives = [handle._native for handle in bench._by_slot]
     events = 0
-    for piece, last in pieces:
-        try:
-            reader.feed(piece, last)
-        finally:
-            # The events before an error did happen.
-            events += bench._native.fire_recorded(natives, reader)
-        if progress is not None:
-            progress(Progress(events, reader.report()["last_ns"] or 0))
+    with watched(bench) as then:
+        for piece, last in pieces:
+            try:
+                reader.feed(piece, last)
+            finally:
+                # The events before an error did happen.
+                events += bench._native.fire_recorded(natives, reader)
+            if progress is not None:
+                progress(Progress(events, reader.report()["last_ns"] or 0))
+        done = since(bench, then, events, reader.report()["last_ns"] or 0)
     report, names = reader.report(), reader.names()
     more = report["more_problems"]
     problems = [f"line {line}: {what}" for line, what in report["problems"]]
     return ReplayResult(
-        *since(bench, then, events, report["last_ns"] or 0),
+        *done,
         first_ns=report["first_ns"] or 0,
         recorded={name: seen for name, seen, _, _ in names},
         unmapped={name: count for name, _, count, _ in names if count},

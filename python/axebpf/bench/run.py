@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from axebpf.bench.program import ProgramStats
+from axebpf.bench.program import ProgramStats, stats_of
 from axebpf.errors import HypervisorError
 
 if TYPE_CHECKING:
@@ -39,42 +40,59 @@ class Progress(NamedTuple):
     """Time of the last of them."""
 
 
-Before: TypeAlias = tuple[dict[int, ProgramStats], dict[str, int], int]
-"""What `since` compares with."""
+class Before(NamedTuple):
+    """What `since` compares with."""
+
+    programs: dict[int, ProgramStats]
+    """What each program had done, by its number."""
+    watches: dict[int, int]
+    """The watch for the worst runs of each."""
+    fired: dict[str, int]
+    """Events of each tracepoint."""
+    lost: int
+    """Trace entries lost."""
 
 
-def before(bench: Bench) -> Before:
-    """What a bench has counted so far."""
-    return (
-        {program.id: program.stats for program in bench._programs},
+@contextmanager
+def watched(bench: Bench) -> Iterator[Before]:
+    """What a bench has counted so far; `since` says what it does from then on, until the block ends."""
+    programs = list(bench._programs)
+    then = Before(
+        {program.id: program.stats for program in programs},
+        {program.id: program._native.watch() for program in programs},
         {name: handle.fired for name, handle in bench.tracepoints.items()},
         bench.trace.lost,
     )
+    try:
+        yield then
+    finally:
+        if not bench.closed:
+            for program in programs:
+                program._native.unwatch(then.watches[program.id])
 
 
 def since(bench: Bench, then: Before, events: int, time_ns: int) -> RunResult:
-    """What has happened since `before`."""
-    programs, fired, lost = then
-    counts = {name: handle.fired - fired.get(name, 0) for name, handle in bench.tracepoints.items()}
+    """What has happened since `watched` began."""
+    counts = {name: handle.fired - then.fired.get(name, 0) for name, handle in bench.tracepoints.items()}
     return RunResult(
         events=events,
         by_tracepoint={name: count for name, count in counts.items() if count},
-        lost=bench.trace.lost - lost,
-        programs=_program_deltas(bench, programs),
+        lost=bench.trace.lost - then.lost,
+        programs=_program_deltas(bench, then),
         time_ns=time_ns,
     )
 
 
 def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None) -> RunResult:
     """Fires the events of a stream and says what became of them; tells `progress` after each chunk."""
-    then = before(bench)
     events = last = 0
-    for chunk in stream:
-        events += fire_chunk(bench, chunk)
-        last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
-        if progress is not None:
-            progress(Progress(events, last))
-    return since(bench, then, events, last)
+    with watched(bench) as then:
+        for chunk in stream:
+            events += fire_chunk(bench, chunk)
+            last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
+            if progress is not None:
+                progress(Progress(events, last))
+        return since(bench, then, events, last)
 
 
 def fire_chunk(bench: Bench, chunk: Chunk) -> int:
@@ -101,17 +119,16 @@ def stream_for(bench: Bench, workload: str | Workload | Stream, parameters: Mapp
     return stream
 
 
-def _program_deltas(bench: Bench, before: dict[int, ProgramStats]) -> dict[str, ProgramStats]:
+def _program_deltas(bench: Bench, then: Before) -> dict[str, ProgramStats]:
     out: dict[str, ProgramStats] = {}
     for program in bench._programs:
-        # A callback may have loaded a program meanwhile.
-        old, new = before.get(program.id, ProgramStats(0, 0, 0, 0)), program.stats
-        delta = ProgramStats(
-            new.runs - old.runs,
-            new.misses - old.misses,
-            new.faults - old.faults,
-            new.instructions - old.instructions,
-        )
-        if delta.runs or delta.misses:
-            out[program.name if program.name not in out else f"{program.name}#{program.id}"] = delta
+        stats = program.stats
+        # A callback may have loaded a program meanwhile: that has done nothing before.
+        if (old := then.programs.get(program.id)) is not None:
+            ran = None if stats.instructions is None else stats.instructions - (old.instructions or 0)
+            counts = stats.runs - old.runs, stats.misses - old.misses, stats.faults - old.faults, ran
+            worst = program._native.worst(then.watches[program.id])
+            stats = stats_of((*counts, stats.calls - old.calls), worst)
+        if stats.runs or stats.misses:
+            out[program.name if program.name not in out else f"{program.name}#{program.id}"] = stats
     return out

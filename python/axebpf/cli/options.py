@@ -18,6 +18,7 @@ from axebpf.hypervisor import ARCHITECTURES
 __all__ = [
     "AsJson",
     "BenchOptions",
+    "CostOptions",
     "Enable",
     "MapNames",
     "Rows",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 _PANEL, _BENCH, _OUTPUT = "The workload", "The bench", "What is shown"
+_LIMITS = "Limits"
 
 
 def one_of(words: Sequence[str], option: str, help: str, panel: str | None = None) -> Any:
@@ -140,3 +142,42 @@ class BenchOptions:
     def options(self) -> dict[str, Any]:
         """Those of `axebpf.Bench`."""
         return {"target": self.target, "engine": self.engine, "maps": self.map_library, "budget": self.budget}
+
+
+@dataclass(frozen=True)
+class CostOptions:
+    """What programs cost at each event, and may cost."""
+
+    cost: Annotated[
+        bool,
+        typer.Option(
+            "--cost",
+            help="What each program costs at each event, with its time on axebpf's interpreter and on AxVisor's VM.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False
+    max_insns: Annotated[
+        int | None,
+        typer.Option(
+            "--max-insns-per-event",
+            min=1,
+            metavar="N",
+            help="Exit code 1 where a program executes more instructions at any event.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None
+    max_calls: Annotated[
+        int | None,
+        typer.Option(
+            "--max-calls-per-event",
+            min=0,
+            metavar="N",
+            help="Exit code 1 where a program calls more helpers at any event.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None
+
+    @property
+    def any(self) -> bool:
+        """Whether one was given."""
+        return self.cost or self.max_insns is not None or self.max_calls is not None

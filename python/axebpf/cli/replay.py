@@ -11,6 +11,7 @@ from axebpf.cli.complete import tracepoint_names
 from axebpf.cli.options import (
     AsJson,
     BenchOptions,
+    CostOptions,
     Enable,
     MapNames,
     Rows,
@@ -31,6 +32,7 @@ _RECORDING = "The recording"
 def replay(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The recording; - is standard input.")],
     bench: BenchOptions,
+    cost: CostOptions,
     files: Annotated[
         list[str] | None, typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).", show_default=False)
     ] = None,
@@ -63,5 +65,7 @@ def replay(
     """
     if variables and not files:
         raise typer.BadParameter("there is no object whose variable could be set", param_hint="--set")
+    if cost.any and not files:
+        raise typer.BadParameter("there is no object whose programs could cost anything", param_hint="OBJECT")
     session = Session.of(recording(file, format, event), **bench.options)
-    run_and_show(session, files or [], variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
+    run_and_show(session, files or [], variables or [], enable or [], trace, maps or [], rows, cost, as_json=as_json)

@@ -20,6 +20,7 @@ __all__ = [
     "latencies",
     "losses",
     "map_table",
+    "mean",
     "objects",
     "programs",
     "source",
@@ -104,12 +105,14 @@ def programs(screen: Screen, session: Session) -> None:
     on = f"target {bench.target}, engine {bench.engine}, maps {bench.map_library}"
     screen.heading("Programs", on if of_axvisor else "")
     columns = [Column("program", style="bold"), Column("object"), Column("attached to"), Column("runs", right=True)]
-    columns.append(Column("insns/run", right=True))
+    columns += [Column("insns/run", right=True), Column("worst", right=True)]
     found = [(a, a.program.stats) for a in session.attachments]
     rows = []
     for a, s in found:
-        mean = f"{s.instructions / s.runs:.1f}" if s.instructions else "-"  # rbpf counts none
-        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), mean])
+        # rbpf counts no instructions.
+        worst = "-" if s.worst_instructions is None or not s.runs else count(screen, s.worst_instructions)
+        insns = [mean(s.instructions_per_run), worst]
+        rows.append([a.program.name, a.file, a.place or "-", count(screen, s.runs), *insns])
     # Rare, and where there is none, room for the rest; without a terminal, every output has the same columns.
     for name in ("misses", "faults"):
         numbers = [getattr(s, name) for _, s in found]
@@ -278,6 +281,11 @@ def losses(screen: Screen, session: Session) -> None:
         for line in lost:
             screen.line(f"  {line}", "yellow")
         screen.line()
+
+
+def mean(value: float | None) -> str:
+    """An average."""
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _counted(n: int, what: str) -> str:

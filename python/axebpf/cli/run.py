@@ -12,9 +12,11 @@ from axebpf.cli import report
 from axebpf.cli.assignment import split
 from axebpf.cli.bundle import bundled
 from axebpf.cli.console import Screen
+from axebpf.cli.cost import check_counted, check_limits, cost_table
 from axebpf.cli.options import (
     AsJson,
     BenchOptions,
+    CostOptions,
     Enable,
     MapNames,
     Rows,
@@ -33,6 +35,7 @@ def run(
     files: Annotated[list[str], typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).")],
     workload: WorkloadOptions,
     bench: BenchOptions,
+    cost: CostOptions,
     variables: Variables = None,
     enable: Enable = None,
     trace: TraceLines = 10,
@@ -42,7 +45,7 @@ def run(
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
     session = Session.open(workload.on, workload.parameters, seed=workload.seed or 0, **bench.options)
-    run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, as_json=as_json)
+    run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, cost, as_json=as_json)
 
 
 def run_and_show(
@@ -53,16 +56,20 @@ def run_and_show(
     trace: int,
     maps: Sequence[str],
     rows: int,
+    cost: CostOptions,
     *,
     as_json: bool,
 ) -> None:
-    """Loads and attaches objects, runs the session's source, and shows what came of it."""
+    """Loads and attaches objects, runs the session's source, shows what came of it, and holds it to its limits."""
     if files:
         session.load(files, dict(variable(text) for text in variables))
         session.attach()
+        check_counted(session, cost)
     if trace:
         for name in find_names(enable or session.places):
             session.bench.enable(name)
+    if cost.cost:
+        session.measure()
     session.run()
     chosen = views(session, maps)
     screen = Screen()
@@ -72,6 +79,7 @@ def run_and_show(
         _show(screen, session, chosen, rows, trace)
     if session.stopped is not None:
         raise session.stopped
+    check_limits(session, cost)
 
 
 def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int, trace: int) -> None:
@@ -79,6 +87,7 @@ def _show(screen: Screen, session: Session, chosen: Sequence[MapView], rows: int
     report.source(screen, session)
     if session.attachments:
         report.programs(screen, session)
+        cost_table(screen, session)
     else:
         report.statistics(screen, session, None)
     for view in chosen:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from axebpf.bench import Bench, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
+from axebpf.bench import Bench, CostReport, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
@@ -16,6 +17,10 @@ from axebpf.errors import AttachError, LoadError, MapError, NotFound, ProgramFau
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
+
+
+_COUNTS = ("runs", "misses", "faults", "instructions", "calls", "worst_instructions", "worst_calls")
+"""What JSON has of a program's counts."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Session:
     """What ended the run early: a fault, or Ctrl-C."""
     result: RunResult | ReplayResult | None = None
     """What the run came to, if it came to its end."""
+    costs: CostReport | None = None
+    """What the attached programs cost, where that was measured."""
 
     @classmethod
     def open(cls, name: str, parameters: Mapping[str, Any], **options: Any) -> Session:
@@ -95,6 +102,16 @@ class Session:
     def places(self) -> list[str]:
         """The tracepoints that programs are attached to, each once."""
         return list(dict.fromkeys(a.place for a in self.attachments if a.link is not None))
+
+    @property
+    def attached(self) -> list[Attachment]:
+        """The programs that are attached."""
+        return [a for a in self.attachments if a.link is not None]
+
+    def measure(self) -> None:
+        """Measures what the attached programs cost. Where one is stopped by a fault, the run is to say so."""
+        with contextlib.suppress(ProgramFault):
+            self.costs = self.source.cost(self.bench, [a.program for a in self.attached])
 
     def run(self, tell: Callable[[Progress], object] | None = None) -> None:
         """Runs the workload or replays the recording. A fault or Ctrl-C ends it early and is kept in `stopped`.
@@ -170,10 +187,11 @@ class Session:
                     "section": a.program.section,
                     "attached": a.place or None,
                     "why_not": a.why_not or None,
-                    **{name: getattr(a.program.stats, name) for name in ("runs", "misses", "faults", "instructions")},
+                    **{name: getattr(a.program.stats, name) for name in _COUNTS},
                 }
                 for a in self.attachments
             ],
+            **({} if self.costs is None else {"cost": self._costs_json(self.costs)}),
             "maps": [view.json() for view in chosen],
             "latency": {
                 name: {f: getattr(s, f) for f in ("count", "samples", "total_ns", "min_ns", "max_ns", "avg_ns")}
@@ -185,6 +203,26 @@ class Session:
                 "written": bench.trace.written,
                 "lost": bench.trace.lost,
             },
+        }
+
+    def _costs_json(self, costs: CostReport) -> dict[str, Any]:
+        return {
+            "repetitions": costs.repetitions,
+            "programs": [
+                {
+                    "file": a.file,
+                    "name": a.program.name,
+                    "insns_per_event": of.stats.instructions_per_run,
+                    "worst_insns": of.stats.worst_instructions,
+                    "calls_per_event": of.stats.calls_per_run,
+                    "worst_calls": of.stats.worst_calls,
+                    "interpreter_ns": of.interpreter_ns,
+                    "rbpf_ns": of.rbpf_ns,
+                    "rbpf_target": of.rbpf_target,
+                    "refused": dict(of.refused),
+                }
+                for a, of in zip(self.attached, costs.programs.values(), strict=True)
+            ],
         }
 
 

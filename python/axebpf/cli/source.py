@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from axebpf.bench import Bench, Progress, ReplayResult, RunResult
+from axebpf.bench import Bench, CostReport, Program, Progress, ReplayResult, RunResult
 from axebpf.cli.workload import find_workload
 from axebpf.errors import HypervisorError, RecordingError, did_you_mean
 from axebpf.hypervisor import WORKLOADS, Stream, Workload, workload
@@ -41,6 +41,9 @@ class Source(Protocol):
 
     def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult | ReplayResult:
         """Fires them all; `tell` hears how far it has come."""
+
+    def cost(self, bench: Bench, programs: Sequence[Program]) -> CostReport:
+        """What these programs of the bench cost at its events."""
 
     def json(self) -> dict[str, Any]:
         """What it is, as JSON has it."""
@@ -83,6 +86,10 @@ class SimulatedEvents:
     def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult:
         """Runs it."""
         return bench.run(self.stream, progress=tell)
+
+    def cost(self, bench: Bench, programs: Sequence[Program]) -> CostReport:
+        """Measures it."""
+        return bench.cost(programs, self.stream)
 
     def json(self) -> dict[str, Any]:
         """Name and parameters."""
@@ -134,6 +141,10 @@ class RecordedEvents:
         """Replays it."""
         self.result = bench.replay(self.recording, event=self.event, progress=tell)
         return self.result
+
+    def cost(self, bench: Bench, programs: Sequence[Program]) -> CostReport:
+        """Measures it."""
+        return bench.cost(programs, self.recording, event=self.event)
 
     def json(self) -> dict[str, Any]:
         """File, and what was read of it."""

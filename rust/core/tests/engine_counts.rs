@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use axebpf_core::engine::Stack;
 use axebpf_core::fault::Fault;
+use axebpf_core::isa::Insn;
 use engine_support::{Counter, Lab, PATTERN, Random, kind};
 
 /// A program of functions that call each other as they like, loop, call back, fault and fall off the end. Its budget
@@ -64,11 +65,16 @@ fn nonzero(counts: Vec<(usize, u64)>) -> BTreeMap<usize, u64> {
     counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
+/// RFC 9669: `call` with `src` 0 calls a helper by its number.
+fn calls_helper(insn: &Insn) -> bool {
+    (insn.code, insn.src) == (0x85, 0)
+}
+
 #[test]
 fn counts_are_those_of_a_slow_count() {
     let mut random = Random(11);
     let mut ends: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut deep = 0;
+    let (mut deep, mut called) = (0, 0);
     for _ in 0..6000 {
         let text = any_program(&mut random);
         // Observed and not, on the same stack and context: programs also compute with addresses.
@@ -81,6 +87,9 @@ fn counts_are_those_of_a_slow_count() {
             let mut observer = Counter::default();
             let outcome = lab.observe(&mut observer);
             assert_eq!(observer.total, outcome.instructions, "{text}");
+            let calls = observer.counts.iter().filter(|(insn, _)| calls_helper(&lab.runnable.program().insns[**insn]));
+            assert_eq!(calls.map(|(_, count)| count).sum::<u64>(), outcome.calls, "{text}");
+            called += u64::from(outcome.calls > 3);
             for (insn, count) in observer.counts {
                 *all.entry(insn).or_default() += count;
             }
@@ -100,6 +109,7 @@ fn counts_are_those_of_a_slow_count() {
     }
     let enough = ["exit", "memory", "budget", "call_depth", "off_the_end"].iter().all(|end| ends[end] > 100);
     assert!(enough && deep > 100, "the programs end in too few ways: {ends:?}, {deep} of them deep");
+    assert!(called > 100, "only {called} runs call helpers often");
 }
 
 #[test]

@@ -49,8 +49,17 @@ pub(crate) fn subprograms(program: &CoreProgram) -> Vec<(String, usize)> {
     program.subprograms.iter().map(|s| (s.name.clone(), s.start)).collect()
 }
 
-/// `r0` or the fault, instructions, printed lines, the context afterwards.
-type Ran<'py> = (Option<u64>, Option<Py<PyAny>>, u64, Vec<String>, Bound<'py, PyBytes>);
+/// `r0` or the fault, instructions, helper calls, printed lines, the context afterwards.
+type Ran<'py> = (Option<u64>, Option<Py<PyAny>>, Option<u64>, u64, Vec<String>, Bound<'py, PyBytes>);
+
+/// How much a run took, the time of its event, and the CPU.
+type Worst = (u64, u64, u32);
+
+/// The worst run by instructions, and by helper calls; none where no run had any.
+fn worst(runs: bench::WorstRuns) -> (Option<Worst>, Option<Worst>) {
+    let worst = |run: bench::WorstRun| (run.count > 0).then_some((run.count, run.time_ns, run.cpu));
+    (worst(runs.instructions), worst(runs.calls))
+}
 
 #[pymethods]
 impl Program {
@@ -113,11 +122,34 @@ impl Program {
         subprograms(&self.program)
     }
 
-    /// Runs, misses, faults, instructions.
-    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64)> {
+    /// Runs, misses, faults, instructions, helper calls.
+    fn counts(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, Option<u64>, u64)> {
         let bench = self.shared.enter(py)?;
         let counts = self.found(&bench)?.counts();
-        Ok((counts.runs, counts.misses, counts.faults, counts.instructions))
+        Ok((counts.runs, counts.misses, counts.faults, counts.instructions, counts.calls))
+    }
+
+    /// The runs that took the most: of all, or since a watch began.
+    #[pyo3(signature = (watch=None))]
+    fn worst(&self, py: Python<'_>, watch: Option<u64>) -> PyResult<(Option<Worst>, Option<Worst>)> {
+        let bench = self.shared.enter(py)?;
+        let program = self.found(&bench)?;
+        Ok(worst(match watch {
+            None => program.counts().worst,
+            Some(watch) => program.watched(watch).unwrap_or_default(),
+        }))
+    }
+
+    /// Begins to watch for the runs that take the most; the number of the watch.
+    fn watch(&self, py: Python<'_>) -> PyResult<u64> {
+        let bench = self.shared.enter(py)?;
+        Ok(self.found(&bench)?.watch())
+    }
+
+    fn unwatch(&self, py: Python<'_>, watch: u64) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        self.found(&bench)?.unwatch(watch);
+        Ok(())
     }
 
     /// Of the latest run, the slot of its last instruction, and how many the bench had executed by then.
@@ -226,7 +258,7 @@ impl Program {
             Ok(r0) => (Some(r0), None),
             Err(fault) => (None, Some(program_fault(py, &fault).into_value(py).into_any())),
         };
-        Ok((r0, fault, ran.instructions, ran.printed, PyBytes::new(py, context)))
+        Ok((r0, fault, ran.instructions, ran.calls, ran.printed, PyBytes::new(py, context)))
     }
 }
 

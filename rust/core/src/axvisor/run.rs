@@ -165,6 +165,11 @@ impl<'a> Active<'a> {
         Some((run.memory.outstanding().to_vec(), run.unreleased()))
     }
 
+    /// How many helpers the run has called.
+    pub(super) fn calls(&self) -> u64 {
+        self.run.borrow().as_ref().map_or(0, |run| run.calls)
+    }
+
     /// Slot of the first call of a helper.
     pub(super) fn call_of(&self, id: u32) -> usize {
         self.sites.iter().find(|site| site.id == id).map_or(0, |site| site.insn)
@@ -176,6 +181,9 @@ impl<'a> Active<'a> {
             return Err(Box::new(Fault::Instruction { what: "a call that the program does not have".to_owned() }));
         };
         let mut run = self.run.borrow_mut();
+        if let Some(run) = &mut *run {
+            run.calls += 1;
+        }
         match (site.does, &mut *run) {
             (Does::Begin, _) => {
                 *run = Some(self.begin(args[4]));
@@ -212,7 +220,7 @@ impl<'a> Active<'a> {
             unsafe { memory.allow(Window { start: self.name, len: NAME as u64, writable: true }) };
         }
         let left = i64::try_from(self.input.budget).unwrap_or(i64::MAX);
-        Run { memory, maps: self.maps, host: self.input.host, code: &NeverCalledBack, depth: 1, left }
+        Run { memory, maps: self.maps, host: self.input.host, code: &NeverCalledBack, depth: 1, left, calls: 0 }
     }
 
     /// Stores what the program has changed in its copies.

@@ -114,7 +114,7 @@ impl Loaded {
         self.globals.iter().map(place).collect()
     }
 
-    /// Runs it on a block.
+    /// Runs it on a block: `r0` or what stopped it, and how many helpers it called.
     ///
     /// # Safety
     /// As of [`Runnable::run`].
@@ -122,9 +122,9 @@ impl Loaded {
         &self,
         Prepared { code, copies }: &Prepared,
         input: &Input<'_>,
-    ) -> Result<u64, Box<ProgramFault>> {
+    ) -> (Result<u64, Box<ProgramFault>>, u64) {
         let reachable = Reachable { copies, maps: &self.maps };
-        let Some(_bases) = self.place_globals(copies) else { return Err(self.fault(0, *super::run::no_room())) };
+        let Some(_bases) = self.place_globals(copies) else { return (Err(self.fault(0, *super::run::no_room())), 0) };
         let name = if self.helpers == HelperLayer::Axvisor { copies.take(NAME).unwrap_or(0) } else { 0 };
 
         // The context is a copy, so that what may not be stored to is not: rbpf has no read-only memory.
@@ -181,7 +181,7 @@ impl Loaded {
                 std::ptr::copy_nonoverlapping(from, input.context.start as *mut u8, input.context.len as usize);
             }
         }
-        result
+        (result, active.calls())
     }
 
     /// What rbpf has said, in our words.
@@ -221,16 +221,16 @@ impl Runnable for Loaded {
             Ok(prepared) => prepared,
             Err(errno) => {
                 let what = format!("copies of its values: {errno}");
-                return Outcome { result: Err(self.fault(0, Fault::Instruction { what })), instructions: 0 };
+                return Outcome { result: Err(self.fault(0, Fault::Instruction { what })), instructions: 0, calls: 0 };
             }
         };
         self.maps.0.iter().for_each(|map| map.begin_run());
         // SAFETY: the caller's promise is the same.
-        let result = unsafe { self.execute(&prepared, input) };
+        let (result, calls) = unsafe { self.execute(&prepared, input) };
         prepared.copies.clear();
         self.idle.lock().push(prepared);
         self.maps.0.iter().for_each(|map| map.end_run());
-        Outcome { result, instructions: 0 }
+        Outcome { result, instructions: 0, calls }
     }
 
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, _observer: &mut dyn Observer) -> Outcome {

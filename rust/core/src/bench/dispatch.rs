@@ -218,7 +218,7 @@ impl Bench {
             }
         };
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
-        program.end(&outcome, self.instructions.get());
+        program.end(&outcome, host.stamp, self.instructions.get());
         Some(outcome)
     }
 

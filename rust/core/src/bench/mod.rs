@@ -14,6 +14,7 @@ mod program;
 mod reach;
 mod runs;
 mod target;
+mod worst;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use portability::portability_of;
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 pub use runs::{Run, Step, Steps};
 pub use target::{EngineKind, MapLibrary, Target};
+pub use worst::{WorstRun, WorstRuns};
 
 use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use super::dispatch::execute;
 use super::host::{EventHost, Vm};
 use super::reach::context_reach;
+use super::worst::{Worst, WorstRuns};
 use super::{Bench, BenchError};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
+use crate::event::Stamp;
 use crate::helper::VmContext;
 use crate::map::MapSet;
 use crate::memory::Window;
@@ -22,8 +24,12 @@ pub struct Counts {
     pub misses: u64,
     /// Runs that a fault stopped.
     pub faults: u64,
-    /// Instructions executed.
-    pub instructions: u64,
+    /// Instructions executed; none on rbpf, which counts none.
+    pub instructions: Option<u64>,
+    /// Helpers called, by subprograms and callbacks too.
+    pub calls: u64,
+    /// The runs that took the most; on rbpf, the worst by instructions is not known.
+    pub worst: WorstRuns,
 }
 
 /// How the latest run of a program ended.
@@ -54,6 +60,10 @@ pub struct BenchProgram {
     misses: Cell<u64>,
     faults: Cell<u64>,
     instructions: Cell<u64>,
+    calls: Cell<u64>,
+    worst: Worst,
+    /// Whether its engine counts instructions.
+    counted: bool,
     /// Instructions that the bench had executed when its latest run ended.
     ended: Cell<u64>,
     /// Where its latest run ended, once it is unloaded.
@@ -90,6 +100,7 @@ impl BenchProgram {
         object: Option<usize>,
     ) -> BenchProgram {
         let reach = context_reach(&program.insns);
+        let counted = runnable.is_observable();
         BenchProgram {
             program,
             runs_as,
@@ -103,6 +114,9 @@ impl BenchProgram {
             misses: Cell::new(0),
             faults: Cell::new(0),
             instructions: Cell::new(0),
+            calls: Cell::new(0),
+            worst: Worst::default(),
+            counted,
             ended: Cell::new(0),
             last: Cell::new(None),
             running: RefCell::default(),
@@ -139,15 +153,34 @@ impl BenchProgram {
         }
     }
 
-    /// What it has done so far; a run on rbpf counts no instructions.
+    /// What it has done so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
             runs: self.runs.get(),
             misses: self.misses.get(),
             faults: self.faults.get(),
-            instructions: self.instructions.get(),
+            instructions: self.counted.then_some(self.instructions.get()),
+            calls: self.calls.get(),
+            worst: self.worst.all(),
         }
+    }
+
+    /// Begins to watch which of its runs take the most, from now on; returns the number of the watch.
+    #[must_use]
+    pub fn watch(&self) -> u64 {
+        self.worst.watch()
+    }
+
+    /// The worst of the runs that ended since [`BenchProgram::watch`]. None where that has ended.
+    #[must_use]
+    pub fn watched(&self, watch: u64) -> Option<WorstRuns> {
+        self.worst.watched(watch)
+    }
+
+    /// Ends what [`BenchProgram::watch`] began, if that is not done already.
+    pub fn unwatch(&self, watch: u64) {
+        self.worst.unwatch(watch);
     }
 
     /// Its maps, by slot.
@@ -196,10 +229,12 @@ impl BenchProgram {
         Some(Alone(&self.running, cpu))
     }
 
-    /// A run is over, the bench having executed so many instructions.
+    /// The run of this event is over, the bench having executed so many instructions.
     #[inline]
-    pub(super) fn end(&self, outcome: &Outcome, at: u64) {
+    pub(super) fn end(&self, outcome: &Outcome, stamp: &Stamp, at: u64) {
         self.ended.set(at);
+        self.calls.set(self.calls.get().wrapping_add(outcome.calls));
+        self.worst.see(outcome, stamp);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
     }
@@ -221,8 +256,10 @@ pub struct ByHand {
 pub struct HandRun {
     /// `r0`, or what stopped it.
     pub result: Result<u64, Box<ProgramFault>>,
-    /// Instructions executed.
-    pub instructions: u64,
+    /// Instructions executed; none on rbpf, which counts none.
+    pub instructions: Option<u64>,
+    /// Helpers called.
+    pub calls: u64,
     /// Lines printed.
     pub printed: Vec<String>,
 }
@@ -276,8 +313,9 @@ impl Bench {
         let outcome = ran.map_err(|error| *error)?;
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.runs.set(program.runs.get() + 1);
-        program.end(&outcome, self.instructions.get());
-        Ok(HandRun { result: outcome.result, instructions: outcome.instructions, printed })
+        program.end(&outcome, &stamp, self.instructions.get());
+        let instructions = program.counted.then_some(outcome.instructions);
+        Ok(HandRun { result: outcome.result, instructions, calls: outcome.calls, printed })
     }
 
     /// Takes a program out of the bench. Its number is not given again.

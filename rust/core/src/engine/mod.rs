@@ -111,8 +111,10 @@ impl ProgramFault {
 pub struct Outcome {
     /// `r0` at the entry's `exit`, or what stopped the run.
     pub result: Result<u64, Box<ProgramFault>>,
-    /// Instructions executed, subprograms and callbacks included.
+    /// Instructions executed, subprograms and callbacks included; 0 where the engine counts none.
     pub instructions: u64,
+    /// Helpers called, by subprograms and callbacks too; one that stopped the run is among them.
+    pub calls: u64,
 }
 
 /// The stack of one CPU: eight frames, fresh ones filled with a pattern.

@@ -121,6 +121,8 @@ pub struct Run<'r> {
     pub depth: usize,
     /// Instructions left before [`Fault::Budget`].
     pub left: i64,
+    /// Helpers called so far.
+    pub calls: u64,
 }
 
 /// What a map argument looks like to a program: `MAP_HANDLES + slot * MAP_HANDLE_STRIDE`. Not an address of memory.

@@ -491,6 +491,7 @@ unsafe fn call(
     let result = unsafe {
         let run = &mut *(*m).run;
         run.left -= (*m).granted - n;
+        run.calls += 1;
         function(run, args)
     };
     // SAFETY: as above; the helper has returned.

@@ -142,6 +142,7 @@ impl Interpreted {
             code: &active,
             depth: 1,
             left: budget,
+            calls: 0,
         };
         for &window in input.extra {
             // SAFETY: the caller answers for it.
@@ -153,7 +154,7 @@ impl Interpreted {
             self.give_up(run.memory.outstanding());
         }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
-        Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions }
+        Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions, calls: run.calls }
     }
 
     /// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
