@@ -17,7 +17,7 @@ from axebpf.bench.blame import Blame, Steps, blame_map, blame_run
 from axebpf.bench.comparison import Comparison, Difference, MapComparison, ProgramComparison, Refusal
 from axebpf.bench.contents import Contents
 from axebpf.bench.feed import Feed, feed_of
-from axebpf.bench.loaded import LoadedObject
+from axebpf.bench.loaded import LoadedObject, programs_of
 from axebpf.bench.program import Program
 from axebpf.bench.run import Progress
 from axebpf.bench.twin import Twin
@@ -102,7 +102,7 @@ def compare(
     Bench(**bench._options | sides[1]._asdict()).close()
     if sides[1].name == sides[0].name:
         raise LoadError("target linux is what the other side is compared with; choose engine='rbpf' or maps='kbpf' too")
-    plan = _Plan(bench, _chosen(bench, what), feed_of(bench, workload, parameters), sides)
+    plan = _Plan(bench, programs_of(bench, what), feed_of(bench, workload, parameters), sides)
     names = (sides[0].name, sides[1].name)
     refused = dict(_refusals(plan))
     if refused:
@@ -117,22 +117,6 @@ def compare(
         rings = _rings(pair, compared)
     first = _first(plan, span, rings, events)
     return Comparison(names, plan.feed.name, events, programs, maps_shown, unread, first, {})
-
-
-def _chosen(bench: Bench, what: Any) -> list[Program]:
-    """The programs that are compared."""
-    if isinstance(what, Program):
-        found = [what]
-    elif isinstance(what, LoadedObject):
-        found = list(what.values())
-    elif isinstance(what, Iterable) and not isinstance(what, (str, bytes)):
-        found = [program for one in what for program in _chosen(bench, one)]
-    else:
-        raise TypeError(f"compare takes a program, or what load() gave, not {type(what).__name__}")
-    for program in found:
-        if program._bench is not bench or not program.loaded:
-            raise AttachError("it is not in this bench", program=program.name)
-    return found
 
 
 def _refusals(plan: _Plan) -> Iterator[tuple[str, Refusal]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.bench.feed import Feed, feed_of
-from axebpf.bench.loaded import LoadedObject
+from axebpf.bench.loaded import LoadedObject, programs_of
 from axebpf.bench.program import Program, ProgramStats
 from axebpf.bench.twin import Twin
 from axebpf.errors import AttachError, AxebpfError, ProgramFault
@@ -80,7 +80,7 @@ def cost(
     parameters: Mapping[str, Any],
 ) -> CostReport:
     """See `Bench.cost`."""
-    programs = _chosen(bench, what)
+    programs = programs_of(bench, what)
     feed = feed_of(bench, workload, parameters)
     meter = _Meter(bench, feed, repetitions)
     with Twin(bench, programs, **_OURS) as twin:
@@ -107,19 +107,6 @@ def cost(
         rbpf_target, rbpf = on_rbpf.get(number, (None, None))
         found[name] = ProgramCost(places[number], counted[number], ours[number], rbpf, rbpf_target, refused[number])
     return CostReport(feed.name, events, repetitions, found)
-
-
-def _chosen(bench: Bench, what: Any) -> list[Program]:
-    """The programs that are asked for."""
-    if isinstance(what, Program):
-        found = [what]
-    elif isinstance(what, LoadedObject):
-        found = list(what.values())
-    elif isinstance(what, Iterable) and not isinstance(what, (str, bytes)):
-        found = [program for one in what for program in _chosen(bench, one)]
-    else:
-        raise TypeError(f"cost takes a program, or what load() gave, not {type(what).__name__}")
-    return list(dict.fromkeys(found))
 
 
 class _Meter(NamedTuple):
@@ -185,7 +172,7 @@ def _play(feed: Feed, benches: Sequence[Bench]) -> tuple[int, list[int]]:
 
 
 def _lines(report: CostReport) -> Iterator[str]:
-    yield f"{report.workload}: {report.events} events; time of a run: median of {report.repetitions} measurements"
+    yield f"{report.workload}: {report.events} events; the time of a run is the median of {report.repetitions}"
     for name, of in report.programs.items():
         stats = of.stats
         if not stats.runs:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from axebpf.bench.program import Link, Program
 from axebpf.btf import Codec, codec_of
-from axebpf.errors import NotFound, did_you_mean
+from axebpf.errors import AttachError, NotFound, did_you_mean
 from axebpf.maps import Map, MapTable
 
 if TYPE_CHECKING:
     from axebpf import _native
+    from axebpf.bench import Bench
 
-__all__ = ["Globals", "LoadedObject"]
+__all__ = ["Globals", "LoadedObject", "programs_of"]
 
 
 class Globals(Mapping[str, Any]):
@@ -106,3 +107,22 @@ class LoadedObject(Mapping[str, Program]):
 
     def __repr__(self) -> str:
         return f"<LoadedObject {self._native.file}: {', '.join(self._programs)}>"
+
+
+def programs_of(bench: Bench, what: Any) -> list[Program]:
+    """The programs of a bench that are meant by a program, an object, or several of them; each once.
+
+    Raises AttachError for one that is not in the bench, and TypeError for anything else.
+    """
+    if isinstance(what, Program):
+        found = [what]
+    elif isinstance(what, LoadedObject):
+        found = list(what.values())
+    elif isinstance(what, Iterable) and not isinstance(what, (str, bytes)):
+        found = [program for one in what for program in programs_of(bench, one)]
+    else:
+        raise TypeError(f"expected a program, or what load() gave, not {type(what).__name__}")
+    for program in found:
+        if program._bench is not bench or not program.loaded:
+            raise AttachError("it is not in this bench", program=program.name)
+    return list(dict.fromkeys(found))
