@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axebpf import Bench
+from axebpf import Bench, PortabilityWarning
 from axebpf.bench import ENGINES, MAP_LIBRARIES, TARGETS
 from axebpf.errors import LoadError
 from axebpf.examples import example
@@ -137,3 +137,24 @@ def test_what_cannot_be(cli: Any, arguments: tuple[object, ...], code: int, text
     assert (ran.code, ran.out) == (code, "")
     # Misuse comes in a box.
     assert text in (ran.err if code == 1 else " ".join(re.sub(r"[│╭╮╰╯─]", " ", ran.err).split()))
+
+
+def test_what_differs_on_axvisor_is_said_on_standard_error_and_the_rest_runs(cli: Any) -> None:
+    with pytest.warns(PortabilityWarning):
+        reports = {
+            name: program.portability["axvisor"].findings
+            for name, program in Bench(target="axvisor").load(RUN_TIME).items()
+        }
+    ran = cli("run", RUN_TIME, *SHORT, "--target", "axvisor", "--json")
+    assert ran.code == 0
+    assert json.loads(ran.out)["programs"][0]["runs"] > 0
+    assert ran.err.splitlines() == [
+        line
+        for name, findings in reports.items()
+        for line in (
+            f"axebpf: {RUN_TIME}: {name} comes to something else on AxVisor than on Linux, or may:",
+            f"  {findings[0]}",
+            f"  {len(findings) - 1} more; axebpf check --target axvisor has all",
+        )
+    ]
+    assert cli("run", STATS, *SHORT, "--target", "axvisor").err == ""

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from axebpf import _native
 from axebpf.errors import SourceLine
 
-__all__ = ["GAPS", "TARGETS", "Finding", "Gap", "Portability", "report"]
+__all__ = ["GAPS", "TARGETS", "Finding", "Gap", "Portability", "gap_tables", "report"]
 
 TARGETS = ("linux", "axvisor")
 """The targets that there are reports on."""
@@ -59,6 +59,21 @@ class Gap(NamedTuple):
 
 GAPS = tuple(Gap(*row) for row in _native.gaps())
 """The known gaps; empty where this build has no target axvisor."""
+
+
+def gap_tables() -> Mapping[str, str]:
+    r"""The gaps as Markdown, a table for each part of AxVisor.
+
+    >>> print(gap_tables()["context"].partition("\n")[0])
+    | what | Linux | AxVisor | instead | of |
+    """
+    tables: dict[str, list[str]] = {}
+    for gap in GAPS:
+        head = ["| what | Linux | AxVisor | instead | of |", "| --- | --- | --- | --- | --- |"]
+        cells = (gap.what, gap.linux, gap.axvisor, gap.instead or "-", gap.version)
+        row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+        tables.setdefault(gap.part, head).append(f"| {row} |")
+    return {part: "\n".join(rows) for part, rows in tables.items()}
 
 
 class Finding(NamedTuple):

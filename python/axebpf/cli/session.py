@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
-from axebpf.errors import AttachError, LoadError, MapError, NotFound, ProgramFault, did_you_mean
+from axebpf.errors import AttachError, LoadError, MapError, NotFound, PortabilityWarning, ProgramFault, did_you_mean
 from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
@@ -76,9 +78,13 @@ class Session:
             names = {entry["name"] for entry in read_object(file).globals} if variables else set()
             known |= names
             try:
-                self.objects[file] = self.bench.load(file, rodata={n: v for n, v in variables.items() if n in names})
+                with warnings.catch_warnings(action="ignore", category=PortabilityWarning):
+                    loaded = self.bench.load(file, rodata={n: v for n, v in variables.items() if n in names})
             except MapError as error:  # which of the objects it is of, it does not say
                 raise LoadError(str(error), file=file) from error
+            self.objects[file] = loaded
+            if self.bench.target == "axvisor":
+                _say_what_differs(file, loaded)
         for name in variables:
             if name not in known:
                 raise LoadError(f"no global variable {name}{did_you_mean(name, known)}", file=", ".join(files))
@@ -224,6 +230,19 @@ class Session:
                 for a, of in zip(self.attached, costs.programs.values(), strict=True)
             ],
         }
+
+
+def _say_what_differs(file: str, loaded: LoadedObject) -> None:
+    """On standard error, as a warning: the programs of an object that are computed differently on AxVisor."""
+    for program in loaded.values():
+        found = [f for f in program.portability["axvisor"].findings if f.effect == "differs"]
+        if found:
+            more = f"\n  {len(found) - 1} more; axebpf check --target axvisor has all" if found[1:] else ""
+            print(
+                f"axebpf: {file}: {program.name} comes to something else on AxVisor than on Linux, or may:\n"
+                f"  {found[0]}{more}",
+                file=sys.stderr,
+            )
 
 
 def plain_globals(loaded: LoadedObject) -> dict[str, Any]:
