@@ -27,6 +27,32 @@ SAMPLES: list[tuple[errors.AxebpfError, tuple[type[BaseException], ...], str]] =
     (errors.MapError(errno.E2BIG, "full"), (OSError,), "full (E2BIG)"),
     (errors.MapError(524, "no batches", map="M"), (OSError,), "M: no batches (ENOTSUPP)"),
     (errors.MapError(4000, "odd"), (OSError,), "odd (errno 4000)"),
+    (errors.PortabilityError("p: a loop"), (errors.LoadError,), "p: a loop"),
+    (
+        errors.PortabilityError(
+            "p: instruction 4: a loop; instead: unroll it",
+            file="a.o",
+            section="kprobe/f",
+            program="p",
+            instruction=4,
+            source=("a.c", 3, 7, "x = *p;"),
+            reason="a loop",
+            instead="unroll it",
+            gap="loops",
+        ),
+        (errors.LoadError,),
+        "a.o, section kprobe/f: p: instruction 4: a loop; instead: unroll it",
+    ),
+    (
+        errors.MapPortabilityError(errno.EPERM, "map M: no such kind", map="M", reason="no such kind", gap="kinds"),
+        (errors.PortabilityError, errors.MapError, errors.LoadError, OSError),
+        "map M: no such kind (EPERM)",
+    ),
+    (
+        errors.MapPortabilityError(errno.ENOMEM, "map M: too large", file="a.o"),
+        (),
+        "a.o: map M: too large (ENOMEM)",
+    ),
     (
         errors.KeyNotFound(errno.ENOENT, "no key 1", map="M"),
         (errors.MapError, OSError, KeyError),
@@ -88,7 +114,9 @@ def test_pickled(error: errors.AxebpfError, bases: Any, text: str) -> None:
 def test_every_class_is_tried_above() -> None:
     classes = {getattr(errors, name) for name in errors.__all__}
     exceptions = {cls for cls in classes if isinstance(cls, type) and issubclass(cls, BaseException)}
-    assert exceptions - {type(error) for error, _, _ in SAMPLES} == {errors.TracepointError}
+    untried = {errors.TracepointError, errors.PortabilityWarning}
+    assert exceptions - {type(error) for error, _, _ in SAMPLES} == untried
+    assert issubclass(errors.PortabilityWarning, UserWarning)
 
 
 def test_attributes() -> None:

@@ -48,8 +48,11 @@ from axebpf.errors import (
     KeyNotFound,
     LoadError,
     MapError,
+    MapPortabilityError,
     NotFound,
     NotInitialized,
+    PortabilityError,
+    PortabilityWarning,
     ProgramFault,
     RecordingError,
     SymbolError,
@@ -81,9 +84,12 @@ __all__ = [
     "LoadError",
     "LoadedObject",
     "MapError",
+    "MapPortabilityError",
     "NotFound",
     "NotInitialized",
     "PerCpu",
+    "PortabilityError",
+    "PortabilityWarning",
     "Program",
     "ProgramFault",
     "ProgramRun",
@@ -158,7 +164,7 @@ def init_with_symbols(blob: bytes, stext: int, etext: int, **options: Any) -> Be
 _LAZY = frozenset(
     {
         *("attach", "context", "event", "examples", "filters", "helpers", "hypervisor", "kops", "platform"),
-        *("recording", "runtime", "symbols"),
+        *("portability", "recording", "runtime", "symbols"),
     }
 )
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""

@@ -25,11 +25,14 @@ __all__ = [
     "TracepointSpec",
     "assemble",
     "disassemble",
+    "gaps",
     "helpers",
     "histogram_buckets",
 ]
 
 _Layout = tuple[Any, ...]
+_Finding = tuple[str | None, str, int | None, str, str, str]
+_Report = tuple[str, str, list[_Finding]]
 _Ran = tuple[int | None, BaseException | None, int, list[str], bytes]
 
 def assemble(text: str) -> bytes:
@@ -40,6 +43,12 @@ def assemble(text: str) -> bytes:
 
 def disassemble(code: bytes, maps: Sequence[str] = ...) -> str:
     """The text of instructions, which `assemble` reads back to the same bytes. `maps` names map slots."""
+
+def gaps() -> list[list[str]]:
+    """Each known gap between Linux and AxVisor; none where this build has no target axvisor.
+
+    A row has name, part, effect, what it is about, what Linux does, what AxVisor does, what to do instead, version.
+    """
 
 def helpers() -> list[tuple[int, str, str | None, bool, list[str]]]:
     """Every helper that Linux names.
@@ -408,6 +417,13 @@ class Program:
     def reset_profile(self) -> None:
         """Forgets those counts."""
 
+    def portability(self) -> list[_Report]:
+        """Of each target, its name, the verdict, and findings.
+
+        A finding is row of the table of gaps, effect, instruction, what it is about, reason, what to do instead. Raises
+        AttachError where the program is unloaded.
+        """
+
     def unload(self, force: bool = False) -> None:
         """Takes it out of the bench. Raises AttachError while it is attached and not `force`."""
 
@@ -544,6 +560,9 @@ class Object:
 
         Keys: name, section, type, target, autoload, insns, maps, lines, subprograms, refused (why it cannot be loaded).
         """
+
+    def portability(self, program: int) -> list[_Report] | None:
+        """As `Program.portability`, of the program at a place in `programs`; None for one that cannot be linked."""
 
     def layout(self, name: str) -> _Layout:
         """The layout of a named type. Raises NotFound."""

@@ -32,8 +32,11 @@ __all__ = [
     "KeyNotFound",
     "LoadError",
     "MapError",
+    "MapPortabilityError",
     "NotFound",
     "NotInitialized",
+    "PortabilityError",
+    "PortabilityWarning",
     "ProgramFault",
     "RecordingError",
     "SourceLine",
@@ -185,6 +188,84 @@ class MapError(AxebpfError, OSError):
         # ENOTSUPP, 524, never reaches user space in Linux's headers but is what some map kinds answer.
         code = _errno.errorcode.get(self.errno or 0, "ENOTSUPP" if self.errno == 524 else f"errno {self.errno}")
         return f"{self.map}: {self.strerror} ({code})" if self.map is not None else f"{self.strerror} ({code})"
+
+
+class PortabilityError(LoadError):
+    """What target axvisor refuses: a program, a map, or values for its global variables.
+
+    `Program.portability` says the same on another target, `axebpf check` without loading anything.
+
+    >>> print(PortabilityError("on_exit: instruction 14: XADD instructions are not supported", file="exits.bpf.o"))
+    exits.bpf.o: on_exit: instruction 14: XADD instructions are not supported
+    """
+
+    program: str | None
+    """Name of the program."""
+    instruction: int | None
+    """Index of the instruction, counted in 8-byte slots from the program's start."""
+    source: SourceLine | None
+    """The source line of that instruction."""
+    reason: str
+    """Why it is refused."""
+    instead: str
+    """What can be done instead; empty where nothing is known."""
+    gap: str | None
+    """The row of `axebpf.portability.GAPS` that it is about, by its name."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        section: str | None = None,
+        program: str | None = None,
+        instruction: int | None = None,
+        source: tuple[str, int, int, str] | None = None,
+        reason: str | None = None,
+        instead: str = "",
+        gap: str | None = None,
+    ) -> None:
+        LoadError.__init__(self, message, file=file, section=section)
+        self.program, self.instruction = program, instruction
+        self.source = None if source is None else SourceLine(*source)
+        self.reason = message if reason is None else reason
+        self.instead, self.gap = instead, gap
+
+
+class MapPortabilityError(PortabilityError, MapError):
+    """A map that target axvisor refuses; also a `MapError`, with the errno.
+
+    >>> error = MapPortabilityError(1, "map M: AxVisor has no percpu_hash maps", map="M")
+    >>> print(error)
+    map M: AxVisor has no percpu_hash maps (EPERM)
+    >>> isinstance(error, OSError), error.errno
+    (True, 1)
+    """
+
+    def __init__(
+        self,
+        errno: int,
+        message: str,
+        *,
+        map: str | None = None,
+        file: str | None = None,
+        reason: str | None = None,
+        instead: str = "",
+        gap: str | None = None,
+    ) -> None:
+        MapError.__init__(self, errno, message, map=map)
+        self.file, self.section, self.offset = file, None, None
+        self.program, self.instruction, self.source = None, None, None
+        self.reason = message if reason is None else reason
+        self.instead, self.gap = instead, gap
+
+    def __str__(self) -> str:
+        text = f"{self.strerror} ({_errno.errorcode.get(self.errno or 0, f'errno {self.errno}')})"
+        return f"{self.file}: {text}" if self.file is not None else text
+
+
+class PortabilityWarning(UserWarning):
+    """A program that comes, or may come, to something else on target axvisor than on Linux."""
 
 
 class KeyNotFound(MapError, KeyError):

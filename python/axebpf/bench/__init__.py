@@ -31,6 +31,8 @@ from axebpf.errors import (
     LoadError,
     MapError,
     NotFound,
+    PortabilityError,
+    PortabilityWarning,
     did_you_mean,
 )
 from axebpf.maps import Map, MapTable, wrap
@@ -308,7 +310,9 @@ class Bench:
 
         `source` is a path or the bytes. `rodata` sets global variables by name (constants too), `max_entries` the
         capacity of maps, `types` the type of programs whose section names none, `only` which programs are loaded.
-        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded.
+        Raises LoadError (file, section, offset) and MapError; then nothing of the object is loaded. On target axvisor,
+        PortabilityError for what AxVisor refuses, and one PortabilityWarning for each program that comes, or may come,
+        to something else there than on Linux; `Program.portability` says where and why.
         """
         if isinstance(source, (bytes, bytearray, memoryview)):
             data, file = bytes(source), "<bytes>"
@@ -320,9 +324,18 @@ class Bench:
             except OSError as error:
                 raise LoadError(f"cannot be read: {error.strerror}", file=file) from error
         native = _native.Object(data, file)
-        loaded, table = self._place_object(native, rodata, max_entries, types, only)
-        self._programs.extend(loaded)
-        return LoadedObject(native, loaded, table, self.maps)
+        programs, table = self._place_object(native, rodata, max_entries, types, only)
+        self._programs.extend(programs)
+        loaded = LoadedObject(native, programs, table, self.maps)
+        if self.target == "axvisor":
+            from axebpf.bench.differs import warn
+
+            try:
+                warn(programs)
+            except PortabilityWarning:  # where warnings are errors
+                loaded.unload()
+                raise
+        return loaded
 
     def _place_object(
         self,
@@ -346,9 +359,13 @@ class Bench:
         for name, entries in (max_entries or {}).items():
             if not 0 <= entries < 1 << 32:
                 raise LoadError(f"max_entries of {name} is {entries}; it takes 1 to {(1 << 32) - 1}", file=file)
-        programs, maps = self._native.load(
-            native, values, list((max_entries or {}).items()), list((types or {}).items()), only
-        )
+        try:
+            programs, maps = self._native.load(
+                native, values, list((max_entries or {}).items()), list((types or {}).items()), only
+            )
+        except PortabilityError as error:
+            error.file = file
+            raise
         layouts = {entry["name"]: (entry["key"], entry["value"]) for entry in native.maps}
         table = MapTable(file)
         for native_map in maps:
@@ -371,7 +388,8 @@ class Bench:
 
         `type` is a `SEC` prefix: `tracepoint`, `raw_tracepoint`, `kprobe`, `syscall`, `xdp`, `socket`, `axvisor`,
         `mem`. Only the first two and `axvisor` attach to tracepoints; `xdp` and `socket` programs get the bytes that
-        `run` is given, there is no packet behind them. Raises LoadError.
+        `run` is given, there is no packet behind them. Raises LoadError; PortabilityError for what target axvisor
+        refuses. Of what differs there it does not warn, as `load` does; `Program.portability` says it.
         """
         if not isinstance(code, (bytes, bytearray, memoryview)):
             raise LoadError(f"code is {code.__class__.__name__}; expected bytes, as axebpf.assemble(text) gives")

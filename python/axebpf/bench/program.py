@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from axebpf.errors import AttachError, BenchClosed, ProgramFault, SourceLine
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from axebpf.bench import Bench
     from axebpf.bench.handle import Declared, TracepointHandle
     from axebpf.maps import Map
+    from axebpf.portability import Portability
 
 __all__ = ["LastRun", "Link", "Program", "ProgramRun", "ProgramStats", "Step"]
 
@@ -151,6 +152,21 @@ class Program:
         """How its latest run ended; None before the first."""
         last = self._native.last_run()
         return None if last is None else LastRun(last[0], _Lines(self._native).at(last[0]), last[1])
+
+    @property
+    def portability(self) -> Mapping[str, Portability]:
+        """What becomes of it on each target, whatever the target of its bench is: verdict and findings, by target.
+
+        It is worked out when it is asked for. Raises AttachError where the program is unloaded.
+
+        >>> from axebpf import Bench, assemble
+        >>> program = Bench().load_bytes(assemble("call bpf_get_current_vm_id\\nexit"), type="tracepoint")
+        >>> {target: report.verdict for target, report in program.portability.items()}
+        {'linux': 'refused', 'axvisor': 'runs'}
+        """
+        from axebpf.portability import reports
+
+        return reports(self._native.portability(), self._native.lines)
 
     def attach(
         self,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from axebpf.cli import execute
+from axebpf.cli import check, execute
 from axebpf.cli.demo import demo
 from axebpf.cli.doctor import doctor
 from axebpf.cli.dump import dump
@@ -74,6 +74,7 @@ app.command("list", epilog=EXIT_CODES)(list_tracepoints)
 app.command("format", epilog=EXIT_CODES)(format_file)
 app.command("header", epilog=EXIT_CODES)(header_file)
 app.command("dump", epilog=EXIT_CODES)(dump)
+app.command("check", help=check.HELP, epilog=check.EXIT_CODES)(check.check)
 app.command("doctor", epilog=EXIT_CODES)(doctor)
 app.command("symbols", epilog=EXIT_CODES)(symbols)
 

@@ -67,6 +67,10 @@ class Screen:
         """A value as JSON."""
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
+    def json_line(self, value: Any) -> None:
+        """A value as JSON on one line, one of several."""
+        sys.stdout.write(json.dumps(value) + "\n")
+
     def heading(self, text: str, note: str = "") -> None:
         """The title of what follows, with a remark behind it."""
         if self.pretty:

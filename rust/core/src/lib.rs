@@ -3,7 +3,7 @@
 //! Rooms, lowest floor first; a room uses only rooms of lower floors:
 //!
 //! `errno fault isa btf clock memory nearest` → `map program symbol` → `object helper` → `verifier` →
-//! `engine` → `axvisor event` → `recording kvm` → `bench`
+//! `engine` → `portability` → `axvisor event` → `recording kvm` → `bench`
 
 pub mod btf;
 pub mod clock;
@@ -21,6 +21,8 @@ pub mod helper;
 pub mod object;
 
 pub mod engine;
+
+pub mod portability;
 
 #[cfg(feature = "axvisor")]
 pub mod axvisor;

@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["object", "helper"],
     &["verifier"],
     &["engine"],
+    &["portability"],
     &["axvisor", "event"],
     &["recording", "kvm"],
     &["bench"],

@@ -7,6 +7,8 @@ use axebpf_core::errno::Errno;
 use axebpf_core::event::{EventError, FilterError};
 use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::object::LoadError;
+use axebpf_core::portability::Finding;
+use axebpf_core::program::SourceLine;
 use axebpf_core::symbol::{Place, SymbolError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -98,11 +100,25 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
             exception(py, "LoadError", (message,), &[])
         }
+        BenchError::Refused { program, section, line, finding } => {
+            let mut keywords = refused(py, finding);
+            keywords.push(("program", text(py, program)));
+            keywords.extend((!section.is_empty()).then(|| ("section", text(py, section))));
+            keywords.extend(finding.insn.map(|insn| ("instruction", number(py, insn as u64))));
+            keywords.extend(line.as_ref().and_then(|line| Some(("source", source_line(py, line)?))));
+            exception(py, "PortabilityError", (message,), &keywords)
+        }
+        BenchError::RefusedMap { map, errno, finding } => {
+            let mut keywords = refused(py, finding);
+            keywords.push(("map", text(py, map)));
+            exception(py, "MapPortabilityError", (errno.0, message), &keywords)
+        }
         BenchError::NotBuilt { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::NoSuch { object, .. } | BenchError::GlobalLost { object, .. } => {
             // The exception puts the file in front of its message by itself.
             let rest = message.strip_prefix(object.as_str()).map_or(&*message, str::trim_start);
-            exception(py, "LoadError", (rest,), &[("file", text(py, object))])
+            let class = if matches!(error, BenchError::GlobalLost { .. }) { "PortabilityError" } else { "LoadError" };
+            exception(py, class, (rest,), &[("file", text(py, object))])
         }
         BenchError::Attached { .. }
         | BenchError::AttachType { .. }
@@ -116,6 +132,19 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
         BenchError::Foreign(error) => carried(py, error),
     }
+}
+
+/// What target axvisor refuses, as keywords.
+fn refused<'py>(py: Python<'py>, finding: &Finding) -> Vec<(&'static str, Bound<'py, PyAny>)> {
+    let mut keywords = vec![("reason", text(py, &finding.reason)), ("instead", text(py, finding.instead))];
+    keywords.extend(finding.gap.map(|gap| ("gap", text(py, gap))));
+    keywords
+}
+
+/// File, line, column and text of a source line.
+fn source_line<'py>(py: Python<'py>, line: &SourceLine) -> Option<Bound<'py, PyAny>> {
+    let source = (&*line.file, line.line, line.column, line.text.trim()).into_pyobject(py);
+    source.ok().map(Bound::into_any)
 }
 
 fn event(py: Python<'_>, error: &EventError) -> PyErr {
@@ -180,11 +209,8 @@ pub(crate) fn program_fault(py: Python<'_>, fault: &ProgramFault) -> PyErr {
         keywords.push(("address", number(py, *address)));
         keywords.push(("place", text(py, place)));
     }
-    if let Some(line) = &fault.line {
-        let source = (&*line.file, line.line, line.column, line.text.trim());
-        if let Ok(source) = source.into_pyobject(py) {
-            keywords.push(("source", source.into_any()));
-        }
+    if let Some(source) = fault.line.as_ref().and_then(|line| source_line(py, line)) {
+        keywords.push(("source", source));
     }
     exception(py, "ProgramFault", (fault.fault.to_string(),), &keywords)
 }

@@ -9,6 +9,7 @@ mod filter;
 mod fire;
 mod map;
 mod object;
+mod portability;
 mod program;
 mod recording;
 mod spec;
@@ -33,6 +34,8 @@ mod _native {
     use super::map::Map;
     #[pymodule_export]
     use super::object::Object;
+    #[pymodule_export]
+    use super::portability::gaps;
     #[pymodule_export]
     use super::program::Program;
     #[pymodule_export]

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::error::Error;
+use crate::portability::{Report, reports};
 use crate::program::{lines, subprograms};
 
 /// See the stub.
@@ -91,6 +92,13 @@ impl Object {
             out.append(entry)?;
         }
         Ok(out)
+    }
+
+    /// A report a target of the program at a place in `programs`; none for one that cannot be linked. See
+    /// `portability.rs`.
+    fn portability(&self, py: Python<'_>, program: usize) -> Option<Vec<Report>> {
+        let program = self.0.programs.get(program)?;
+        py.detach(|| axebpf_core::bench::portability_of(&self.0, program)).as_ref().map(reports)
     }
 
     /// A dictionary a program; `refused` is the reason why it cannot be loaded.

@@ -15,6 +15,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 
 use crate::bench::Shared;
 use crate::error::{Error, exception, program_fault};
+use crate::portability::{Report, reports};
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -137,6 +138,12 @@ impl Program {
             runnable.reset_counts();
         }
         Ok(())
+    }
+
+    /// See `portability.rs`.
+    fn portability(&self, py: Python<'_>) -> PyResult<Vec<Report>> {
+        let found = self.shared.enter(py)?.portability(self.index).map_err(Error::from)?;
+        Ok(reports(&found))
     }
 
     #[pyo3(signature = (force=false))]

@@ -32,7 +32,7 @@ const FAILED: u64 = u64::MAX;
 /// Bytes of the buffer that `get_tracepoint_name` returns.
 pub(super) const NAME: usize = 64;
 /// The most bytes that `bpf_probe_read` reads.
-const PROBE: u64 = 4096;
+pub(super) const PROBE: u64 = 4096;
 
 /// A helper that AxVisor has.
 pub struct AxvisorHelper {

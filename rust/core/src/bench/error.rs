@@ -7,7 +7,8 @@ use crate::event::{EventError, FilterError};
 use crate::fault::Foreign;
 use crate::map::MapError;
 use crate::object::{LoadError, UnknownMapKind};
-use crate::program::ProgramType;
+use crate::portability::Finding;
+use crate::program::{ProgramType, SourceLine};
 
 /// Why a bench could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,32 @@ pub enum BenchError {
     NotBuilt {
         /// What was asked for.
         what: &'static str,
+    },
+    /// A program that target axvisor refuses.
+    #[error(
+        "{program}: {}{}{}{}", finding.insn.map_or_else(String::new, |insn| format!("instruction {insn}: ")),
+        finding.reason, way_out(finding),
+        line.as_ref().map_or_else(String::new, |line| format!("\n  {}:{}: {}", line.file, line.line, line.text.trim()))
+    )]
+    Refused {
+        /// Program.
+        program: String,
+        /// Its section.
+        section: String,
+        /// Source line of the instruction, where there is one.
+        line: Option<SourceLine>,
+        /// What is refused, and why.
+        finding: Box<Finding>,
+    },
+    /// A map that target axvisor refuses.
+    #[error("{}{}", finding.reason, way_out(finding))]
+    RefusedMap {
+        /// Map.
+        map: String,
+        /// What it is refused with.
+        errno: Errno,
+        /// Why.
+        finding: Box<Finding>,
     },
     /// AxVisor's loader drops the contents of data sections.
     #[error("{object} the variable {name}: AxVisor's loader drops what global variables hold; give it by a map")]
@@ -180,6 +207,10 @@ pub enum BenchError {
         /// Bytes given.
         found: usize,
     },
+}
+
+fn way_out(finding: &Finding) -> String {
+    if finding.instead.is_empty() { String::new() } else { format!("; instead: {}", finding.instead) }
 }
 
 // An error is moved up through every caller: the large ones are boxed.

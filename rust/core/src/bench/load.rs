@@ -40,7 +40,8 @@ impl Bench {
     /// [`BenchError::NoSuch`] and [`BenchError::WrongSize`] for options that do not fit the object,
     /// [`BenchError::GlobalLost`] for values that AxVisor's loader would drop,
     /// [`BenchError::Map`] and [`BenchError::UnknownMapKind`] for maps that cannot be created, [`BenchError::Load`] and
-    /// [`BenchError::Engine`] for the first program that cannot be loaded. Then nothing of the object is loaded.
+    /// [`BenchError::Engine`] for the first program that cannot be loaded; of what target axvisor refuses,
+    /// [`BenchError::RefusedMap`] and [`BenchError::Refused`]. Then nothing of the object is loaded.
     pub fn load(&self, object: &Object, options: &LoadOptions) -> Result<Loaded, BenchError> {
         check_names(object, options)?;
         if let (Target::Axvisor, Some((name, _))) = (self.options.target, options.globals.first()) {
@@ -163,7 +164,7 @@ impl Bench {
 
     fn engine(&self, program: Arc<Program>, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
         let made = self.options.make_ready(program.clone(), maps.clone());
-        let runnable = made.map_err(|source| refused(&program, source))?;
+        let runnable = made.map_err(|source| self.options.refused(&program, source))?;
         for (insn, slot) in program.insns.iter().enumerate() {
             if let Ok((Op::CallHelper { id }, _)) = decode(&[*slot], 0)
                 && id >= CUSTOM_HELPERS
@@ -171,7 +172,7 @@ impl Bench {
             {
                 let what =
                     format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
-                return Err(refused(&program, EngineError::Unsupported { insn, what }));
+                return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
             }
         }
         let runs_as = self.options.runs_as(program.program_type);
@@ -181,16 +182,6 @@ impl Bench {
     fn add_program(&self, program: BenchProgram) -> usize {
         self.programs.push(Box::new(program));
         self.programs.len() - 1
-    }
-}
-
-fn refused(program: &Program, source: EngineError) -> BenchError {
-    let line = source.insn().and_then(|insn| program.line_of(insn));
-    BenchError::Engine {
-        program: program.name.clone(),
-        section: program.section.clone(),
-        line: line.map(|line| format!("{}:{}: {}", line.file, line.line, line.text.trim())),
-        source: Box::new(source),
     }
 }
 

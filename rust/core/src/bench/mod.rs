@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod host;
 mod load;
+mod portability;
 mod program;
 mod reach;
 mod target;
@@ -22,6 +23,7 @@ pub use dispatch::{Fired, Listener, Pause};
 pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
+pub use portability::{Portability, portability_of};
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 pub use target::{EngineKind, MapLibrary, Target};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BenchError, Options};
 use crate::engine::{EngineError, Interpreter, Runnable};
-use crate::map::{self, Map, MapError, MapSet, MapSpec};
+use crate::map::{self, Map, MapSet, MapSpec};
 use crate::program::{Program, ProgramType};
 
 /// Which hypervisor, or kernel, programs are run for.
@@ -63,12 +63,37 @@ impl Options {
         if self.target == Target::Axvisor { Some(ProgramType::Axvisor) } else { program_type }
     }
 
-    pub(super) fn create_map(&self, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
+    pub(super) fn create_map(&self, spec: MapSpec) -> Result<Arc<dyn Map>, BenchError> {
         #[cfg(feature = "axvisor")]
         if self.maps == MapLibrary::Kbpf {
-            return crate::axvisor::create_map(spec);
+            let (target, known) = (self.target, spec.clone());
+            return crate::axvisor::create_map(spec).map_err(|error| match target {
+                Target::Linux => error.into(),
+                Target::Axvisor => BenchError::RefusedMap {
+                    map: known.name.clone(),
+                    errno: error.errno(),
+                    finding: Box::new(crate::axvisor::refused_map(&error, &known)),
+                },
+            });
         }
-        map::create(spec, self.cpus)
+        Ok(map::create(spec, self.cpus)?)
+    }
+
+    /// A program that the engine does not take.
+    pub(super) fn refused(&self, program: &Program, source: EngineError) -> BenchError {
+        let line = source.insn().and_then(|insn| program.line_of(insn));
+        let (name, section) = (program.name.clone(), program.section.clone());
+        #[cfg(feature = "axvisor")]
+        if self.target == Target::Axvisor && source.insn().is_some() {
+            let finding = Box::new(crate::axvisor::refused_program(program, &source));
+            return BenchError::Refused { program: name, section, line: line.cloned(), finding };
+        }
+        BenchError::Engine {
+            program: name,
+            section,
+            line: line.map(|line| format!("{}:{}: {}", line.file, line.line, line.text.trim())),
+            source: Box::new(source),
+        }
     }
 
     #[cfg(feature = "axvisor")]

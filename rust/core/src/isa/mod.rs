@@ -18,6 +18,13 @@ pub use op::{Imm64, Op, Reg, Source, SwapOrder};
 pub use opcode::{AluOp, AtomicOp, JumpOp, Size, Width};
 pub use text::{Names, disassemble};
 
+/// The slots at which instructions begin: all but the second ones of `lddw`.
+pub fn starts(insns: &[Insn]) -> impl Iterator<Item = usize> {
+    const LDDW: u8 = opcode::class::LD | opcode::mode::IMM | Size::Double.code();
+    let behind = |at: usize| at + if insns.get(at).is_some_and(|insn| insn.code == LDDW) { 2 } else { 1 };
+    std::iter::successors(Some(0), move |at| Some(behind(*at))).take_while(|at| *at < insns.len())
+}
+
 /// One 8-byte instruction slot, fields as in memory (RFC 9669 §3).
 ///
 /// `lddw` takes two slots; the second holds only `imm`.

@@ -4,11 +4,15 @@
 //! row on both sides and fails where the gap is not there any more: then the row goes. It also runs the conformance
 //! vectors and fails where one is wrong that no row is about.
 
+mod call;
 mod rows;
 
 use crate::isa::Insn;
-use crate::map::MapKind;
+use crate::map::{MapKind, MapSpec};
 
+pub use crate::portability::Effect;
+
+pub use call::{Argument, Call};
 pub use rows::GAPS;
 
 /// What of AxVisor a gap is in.
@@ -26,13 +30,18 @@ pub enum Part {
     Context,
 }
 
-/// What becomes of a program that meets a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It is not loaded, or the map not created.
-    Refused,
-    /// It runs and comes to something else, or is stopped.
-    Differs,
+impl Part {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Part::Vm => "vm",
+            Part::Maps => "maps",
+            Part::Helpers => "helpers",
+            Part::Loader => "loader",
+            Part::Context => "context",
+        }
+    }
 }
 
 /// What shows a gap.
@@ -43,6 +52,38 @@ pub enum Shown {
     /// What the program stores in the first entry of `map[0]` at an event `vmm:vcpu_run_exit` with the number 21 that
     /// has `vm_id` 1, `vcpu_id` 2, `exit_reason` 3, `duration_ns` 400, at time 5000.
     Event,
+}
+
+/// How a program is seen to meet a gap, where an instruction alone does not show it: what the report follows through
+/// the program.
+#[derive(Clone, Copy, Debug)]
+pub enum Sign {
+    /// A load from the context of a program that is written for another one than `TraceContext`.
+    ContextLoad,
+    /// A store to a context that is read-only on Linux.
+    ContextStore,
+    /// A store through a looked-up value.
+    ValueStore,
+    /// A load through a value that was looked up before a map was changed.
+    StaleValue,
+    /// An access to stack that frames share.
+    SharedFrame,
+    /// An access to the frame of a function that has returned.
+    FormerFrame,
+    /// A call that may make a ninth frame.
+    NinthFrame,
+    /// A division of lower halves by a register that may be 0.
+    ZeroDivisor,
+    /// A use of r2 as a program of type `mem` gets it.
+    Length,
+    /// A call of a helper.
+    Call(fn(&Call<'_>) -> bool),
+    /// The result of a call, where it is used for more than to tell success from failure.
+    Errno(fn(&Call<'_>) -> bool),
+    /// The result of a call, however it is used.
+    Success(fn(&Call<'_>) -> bool),
+    /// A map.
+    Map(fn(&MapSpec) -> bool),
 }
 
 /// A map that a program of the table uses: kind, bytes of a key and of a value, entries.
@@ -69,6 +110,8 @@ pub struct Gap {
     pub version: &'static str,
     /// Whether the instruction in a slot meets it, where an instruction alone can.
     pub insn: Option<fn(&[Insn], usize) -> bool>,
+    /// How it is seen in a program otherwise, or more exactly.
+    pub sign: Option<Sign>,
     /// `map[0]` of the program.
     pub map: Option<GapMap>,
     /// A program that shows it.

@@ -1,10 +1,17 @@
 //! The rows of the table of gaps: facts.
 
-use super::{Effect, Gap, Part, Shown};
+use super::{Effect, Gap, Part, Shown, Sign};
 use crate::axvisor::flow::LDDW;
-use crate::isa::opcode::class;
+use crate::axvisor::{HELPERS as AXVISOR_HELPERS, KINDS};
+use crate::isa::opcode::imm64::MAP_VALUE;
+use crate::isa::opcode::{SOURCE_REGISTER, class};
 use crate::isa::{Imm64, Insn, Op, decode};
-use crate::map::MapKind;
+use crate::map::{BPF_EXIST, MapKind};
+
+// Helpers by the numbers that calls have.
+const UPDATE: u32 = 2;
+const DELETE: u32 = 3;
+const PUSH: u32 = 87;
 
 const RBPF: &str = "rbpf 0.4.1";
 const KBPF: &str = "kbpf-basic 0.5.5";
@@ -20,6 +27,7 @@ const PLAIN: Gap = Gap {
     instead: "",
     version: RBPF,
     insn: None,
+    sign: None,
     map: None,
     asm: "",
     shown: Shown::Result,
@@ -121,7 +129,12 @@ pub const GAPS: &[Gap] = &[
         linux: "keeps the lower half and clears the upper one",
         axvisor: "keeps the whole register",
         instead: "test for zero first",
-        insn: Some(|insns, at| alu(insns[at]) == Some(0x90) && insns[at].code & class::MASK == class::ALU),
+        sign: Some(Sign::ZeroDivisor),
+        insn: Some(|insns, at| {
+            let insn = insns[at];
+            let may_be_zero = insn.code & SOURCE_REGISTER != 0 || insn.imm == 0;
+            alu(insn) == Some(0x90) && insn.code & class::MASK == class::ALU && may_be_zero
+        }),
         asm: "r0 = -1\nr1 = 0\nw0 %= w1\nexit",
         on_linux: "0xffffffff",
         on_axvisor: "0xffffffffffffffff",
@@ -133,6 +146,7 @@ pub const GAPS: &[Gap] = &[
         linux: "is the length of the memory (the bench's own type, and the conformance suite's)",
         axvisor: "is 0",
         instead: "",
+        sign: Some(Sign::Length),
         asm: "r0 = r2\nexit",
         on_linux: "0x10",
         on_axvisor: "0x0",
@@ -140,10 +154,11 @@ pub const GAPS: &[Gap] = &[
     },
     Gap {
         name: "frames of a local call",
-        what: "stack of a function that calls another",
+        what: "stack of a function that calls another or is called",
         linux: "has 512 bytes, apart from those of others",
-        axvisor: "has 256: all frames share 512 bytes, and what is deeper is overwritten by the callee",
+        axvisor: "has 256, none from the third frame on: all share 512, and what is deeper is the callee's too",
         instead: "keep frames below 256 bytes and one call deep, or inline the function",
+        sign: Some(Sign::SharedFrame),
         asm: "*(u64 *)(r10 -264) = 1\ncall f\nr0 = *(u64 *)(r10 -264)\nexit\nf:\n*(u64 *)(r10 -8) = 2\nr0 = 0\nexit",
         on_linux: "0x1",
         on_axvisor: "0x2",
@@ -154,7 +169,7 @@ pub const GAPS: &[Gap] = &[
         what: "access to the frame of a function that has returned",
         linux: "is refused",
         axvisor: "is let pass: it is the same 512 bytes",
-        insn: None,
+        sign: Some(Sign::FormerFrame),
         asm: "call f\nr0 = *(u64 *)(r0 +0)\nexit\nf:\n*(u64 *)(r10 -8) = 5\nr0 = r10\nr0 += -8\nexit",
         on_linux: "no live memory there",
         on_axvisor: "0x5",
@@ -165,6 +180,7 @@ pub const GAPS: &[Gap] = &[
         what: "eight nested local calls",
         linux: "eight frames are allowed",
         axvisor: "nine are",
+        sign: Some(Sign::NinthFrame),
         asm: "call a\nexit\na:\ncall b\nexit\nb:\ncall c\nexit\nc:\ncall d\nexit\nd:\ncall e\nexit\ne:\ncall f\nexit\nf:\n\
               call g\nexit\ng:\ncall h\nexit\nh:\nr0 = 7\nexit",
         on_linux: "the call stack of 9 frames is too deep",
@@ -176,6 +192,7 @@ pub const GAPS: &[Gap] = &[
         what: "store to the context of a tracepoint program",
         linux: "is refused",
         axvisor: "is let pass: the VM has no read-only memory",
+        sign: Some(Sign::ContextStore),
         asm: "*(u32 *)(r1 +8) = 7\nr0 = *(u32 *)(r1 +8)\nexit",
         on_linux: "this memory is read-only",
         on_axvisor: "0x7",
@@ -297,6 +314,9 @@ pub const GAPS: &[Gap] = &[
         linux: "E2BIG",
         axvisor: "ENOMEM (to a program on AxVisor: -1)",
         instead: "test for failure, not for an errno",
+        sign: Some(Sign::Errno(|call| {
+            call.on(UPDATE, &[MapKind::Hash]) && call.flags_may_be(3, |flags| flags != BPF_EXIST)
+        })),
         map: Some((MapKind::Hash, 4, 8, 1)),
         asm: concat!(update!(1, 0), update!(2, 0), "exit"),
         on_linux: "0xfffffffffffffff9",
@@ -309,6 +329,7 @@ pub const GAPS: &[Gap] = &[
         linux: "ENOENT",
         axvisor: "0",
         instead: "look the key up first",
+        sign: Some(Sign::Success(|call| call.on(DELETE, &[MapKind::Hash]))),
         map: Some((MapKind::Hash, 4, 8, 1)),
         asm: concat!(delete!(1), "exit"),
         on_linux: "0xfffffffffffffffe",
@@ -321,6 +342,7 @@ pub const GAPS: &[Gap] = &[
         linux: "ENOENT",
         axvisor: "0",
         instead: "look the key up first",
+        sign: Some(Sign::Success(|call| call.on(DELETE, &[MapKind::LruHash]))),
         map: Some((MapKind::LruHash, 4, 8, 1)),
         asm: concat!(delete!(1), "exit"),
         on_linux: "0xfffffffffffffffe",
@@ -333,6 +355,7 @@ pub const GAPS: &[Gap] = &[
         linux: "E2BIG",
         axvisor: "EINVAL",
         instead: "test for failure, not for an errno",
+        sign: Some(Sign::Errno(|call| call.on(UPDATE, &[MapKind::Array]) && call.may_be_out_of_range())),
         map: Some((MapKind::Array, 4, 8, 1)),
         asm: concat!(update!(1, 0), "exit"),
         on_linux: "0xfffffffffffffff9",
@@ -345,6 +368,7 @@ pub const GAPS: &[Gap] = &[
         linux: "EINVAL",
         axvisor: "EPERM",
         instead: "test for failure, not for an errno",
+        sign: Some(Sign::Errno(|call| call.on(DELETE, &[MapKind::Array]))),
         map: Some((MapKind::Array, 4, 8, 1)),
         asm: concat!(delete!(0), "exit"),
         on_linux: "0xffffffffffffffea",
@@ -357,6 +381,7 @@ pub const GAPS: &[Gap] = &[
         linux: "EINVAL",
         axvisor: "EEXIST",
         instead: "test for failure, not for an errno",
+        sign: Some(Sign::Errno(|call| call.on(UPDATE, &[MapKind::Array]) && call.flags_may_be(3, |flags| flags == 3))),
         map: Some((MapKind::Array, 4, 8, 1)),
         asm: concat!(update!(0, 3), "exit"),
         on_linux: "0xffffffffffffffea",
@@ -368,6 +393,9 @@ pub const GAPS: &[Gap] = &[
         what: "bpf_map_push_elem to a full queue",
         linux: "E2BIG",
         axvisor: "drops the oldest entry and answers 0",
+        sign: Some(Sign::Call(|call| {
+            call.on(PUSH, &[MapKind::Queue]) && call.flags_may_be(2, |flags| flags != BPF_EXIST)
+        })),
         map: Some((MapKind::Queue, 0, 8, 1)),
         asm: concat!(push!(1, 0), push!(2, 0), "exit"),
         on_linux: "0xfffffffffffffff9",
@@ -380,6 +408,9 @@ pub const GAPS: &[Gap] = &[
         linux: "drops the oldest entry and answers 0",
         axvisor: "EINVAL",
         instead: "push without flags, which drops the oldest entry there",
+        sign: Some(Sign::Call(|call| {
+            call.on(PUSH, &[MapKind::Queue]) && call.flags_may_be(2, |flags| flags == BPF_EXIST)
+        })),
         map: Some((MapKind::Queue, 0, 8, 1)),
         asm: concat!(push!(1, 0), push!(2, 2), "exit"),
         on_linux: "0x0",
@@ -392,6 +423,9 @@ pub const GAPS: &[Gap] = &[
         what: "an array of 2^32 bytes or more",
         linux: "is created, where there is memory",
         axvisor: "works the size out in 32 bits and panics at the first access; the bench refuses it",
+        sign: Some(Sign::Map(|map| {
+            map.kind == MapKind::Array && u64::from(map.value_size) * u64::from(map.max_entries) >> 32 != 0
+        })),
         map: Some((MapKind::Array, 4, 1 << 16, 1 << 16)),
         asm: concat!(lookup!(65535), "if r0 == 0 goto +1\nr0 = 1\nexit"),
         on_linux: "0x1",
@@ -405,6 +439,7 @@ pub const GAPS: &[Gap] = &[
         what: "a map that is no array, hash, LRU hash, queue or ring buffer",
         linux: "is created",
         axvisor: "the object is refused",
+        sign: Some(Sign::Map(|map| !KINDS.contains(&map.kind))),
         map: Some((MapKind::PercpuArray, 4, 8, 1)),
         asm: concat!(lookup!(0), "if r0 == 0 goto +1\nr0 = 1\nexit"),
         on_linux: "0x1",
@@ -421,6 +456,7 @@ pub const GAPS: &[Gap] = &[
         axvisor: "is a number: the section's contents are dropped, and no address is put in",
         instead: "use a map",
         map: Some((MapKind::Array, 4, 8, 1)),
+        insn: Some(|insns, at| insns[at].code == LDDW && insns[at].src == MAP_VALUE),
         asm: "r1 = map[0][0]+4\nr0 = *(u32 *)(r1 +0)\nexit",
         on_linux: "0x0",
         on_axvisor: "AxVisor's loader gives global variables no memory",
@@ -434,6 +470,7 @@ pub const GAPS: &[Gap] = &[
         linux: "is in the map",
         axvisor: "is lost: the pointer leads to a copy",
         instead: "store with bpf_map_update_elem",
+        sign: Some(Sign::ValueStore),
         map: Some((MapKind::Array, 4, 8, 1)),
         asm: concat!(
             lookup!(0),
@@ -446,11 +483,33 @@ pub const GAPS: &[Gap] = &[
         ..HELPERS
     },
     Gap {
+        name: "value looked up before an update",
+        what: "a load through the pointer that bpf_map_lookup_elem returned, behind an update or delete",
+        linux: "sees the value as it is now",
+        axvisor: "sees it as it was: the pointer leads to a copy",
+        instead: "look the key up again",
+        sign: Some(Sign::StaleValue),
+        map: Some((MapKind::Array, 4, 8, 1)),
+        asm: concat!(
+            lookup!(0),
+            "if r0 == 0 goto +12\nr6 = r0\n",
+            pointers!(0),
+            "r3 = r10\nr3 += -16\n*(u64 *)(r3 +0) = 9\nr4 = 0\ncall bpf_map_update_elem#2\n",
+            "r0 = *(u64 *)(r6 +0)\nexit"
+        ),
+        on_linux: "0x9",
+        on_axvisor: "0x0",
+        ..HELPERS
+    },
+    Gap {
         name: "errno of a helper",
         what: "the result of a helper that fails",
         linux: "is a negative errno (here EEXIST)",
         axvisor: "is -1",
         instead: "test for failure, not for an errno",
+        sign: Some(Sign::Errno(|call| {
+            (call.id == UPDATE && call.update_may_fail()) || call.on(DELETE, &[MapKind::Array])
+        })),
         map: Some((MapKind::Hash, 4, 8, 1)),
         asm: concat!(update!(1, 1), update!(1, 1), "exit"),
         on_linux: "0xffffffffffffffef",
@@ -463,6 +522,7 @@ pub const GAPS: &[Gap] = &[
         what: "a helper that is none of 1 to 6, 8, 10, 100 to 102 and 113",
         linux: "is called",
         axvisor: "stops the run at the call; the bench refuses the program",
+        sign: Some(Sign::Call(|call| AXVISOR_HELPERS.iter().all(|helper| helper.id != call.id))),
         asm: "call bpf_get_current_pid_tgid#14\nexit",
         on_linux: "0x0",
         on_axvisor: "AxVisor does not have it",
@@ -474,6 +534,7 @@ pub const GAPS: &[Gap] = &[
         what: "helper 10",
         linux: "is bpf_l3_csum_replace, which tracing programs may not call",
         axvisor: "returns the name of the tracepoint with the id in r1",
+        sign: Some(Sign::Call(|call| call.id == 10)),
         asm: "r1 = 21\ncall get_tracepoint_name#10\nr0 = *(u32 *)(r0 +4)\nexit",
         on_linux: "program of this type cannot use helper",
         on_axvisor: "0x75706376",
@@ -484,6 +545,7 @@ pub const GAPS: &[Gap] = &[
         what: "bpf_probe_read of 0 bytes",
         linux: "answers 0",
         axvisor: "answers -1, as for more than 4096 bytes",
+        sign: Some(Sign::Call(|call| call.is_probe_read() && call.may_read_nothing())),
         asm: "r1 = r10\nr1 += -8\nr2 = 0\nr3 = r1\ncall bpf_probe_read#4\nexit",
         on_linux: "0x0",
         on_axvisor: "0xffffffffffffffff",
@@ -494,6 +556,7 @@ pub const GAPS: &[Gap] = &[
         what: "bpf_probe_read of memory that is not there",
         linux: "answers -EFAULT",
         axvisor: "reads it all the same, a page fault in the hypervisor; the bench stops the run",
+        sign: Some(Sign::Call(|call| call.is_probe_read() && !call.args[2].is_memory)),
         asm: "r1 = r10\nr1 += -8\nr2 = 8\nr3 = 4096\ncall bpf_probe_read#4\nexit",
         on_linux: "0xfffffffffffffff2",
         on_axvisor: "a page fault in the hypervisor",
@@ -504,6 +567,7 @@ pub const GAPS: &[Gap] = &[
         what: "bpf_trace_printk",
         linux: "formats its text and answers its length",
         axvisor: "logs r1 to r3 as numbers, does not look at the text, and answers 0",
+        sign: Some(Sign::Call(|call| call.id == 6)),
         asm: "*(u32 *)(r10 -8) = 0x6968\nr1 = r10\nr1 += -8\nr2 = 3\ncall bpf_trace_printk#6\nexit",
         on_linux: "0x2",
         on_axvisor: "0x0",
@@ -512,10 +576,11 @@ pub const GAPS: &[Gap] = &[
     // The context.
     Gap {
         name: "record of a tracepoint",
-        what: "a field of the record in the context of SEC(\"tracepoint/…\"), here vm_id at offset 8",
-        linux: "is the field",
-        axvisor: "is what TraceContext has there, the time of the event",
+        what: "the context of a program that is not SEC(\"axvisor/…\"), here vm_id of the record, at offset 8",
+        linux: "is the record, the arguments or the registers, by the program's type",
+        axvisor: "is TraceContext: other members at other places; here the time of the event",
         instead: "write the program for TraceContext: SEC(\"axvisor/…\")",
+        sign: Some(Sign::ContextLoad),
         map: Some((MapKind::Array, 4, 8, 1)),
         asm: concat!("r6 = *(u32 *)(r1 +8)\n", keep!()),
         on_linux: "0x1",

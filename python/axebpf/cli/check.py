@@ -1,0 +1,158 @@
+"""`axebpf check`: what becomes of programs on each target, without running them."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from axebpf import _native
+from axebpf.cli.console import Screen
+from axebpf.cli.objects import read_object
+from axebpf.errors import LoadError, SourceLine
+from axebpf.portability import TARGETS, Finding, Portability, reports
+
+__all__ = ["EXIT_CODES", "HELP", "Target", "check"]
+
+HELP = """Say what becomes of the programs of object files on each target: runs, differs, refused or unknown, and why.
+
+Nothing is loaded or run. Each program has a line for each target and each reason: the file, the program, the target,
+the verdict, the source line and instruction, the reason, and what can be done instead. Of Linux only what it is known to
+refuse is said, because there is no verifier yet.
+
+With --json, each program is one object, on a line of its own: file, section, program; verdict, which is accept, reject
+(a chosen target refuses it) or error (it cannot be read or linked); rule (the row of the table of gaps, if it is about
+one), insn, source (file, line, column, text) and message of the first reason why it is not accepted; insns_processed,
+which is null as long as there is no verifier; time_us; and portability, by target: verdict and findings (gap, effect,
+insn, source, what, reason, instead).
+"""
+
+EXIT_CODES = (
+    "Exit codes: 0 every program is accepted, 1 one is refused or cannot be read, 2 usage, 130 ended with Ctrl-C."
+)
+
+_STYLES = {"runs": "green", "differs": "yellow", "refused": "red", "error": "bold red"}
+
+
+class Target(enum.StrEnum):
+    """What `--target` takes."""
+
+    LINUX = "linux"
+    AXVISOR = "axvisor"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A program, or a file that is none."""
+
+    file: str
+    section: str | None = None
+    program: str | None = None
+    error: str | None = None
+    """Why it cannot be read or linked."""
+    time_us: int = 0
+    portability: Mapping[str, Portability] = field(default_factory=dict)
+
+    def refusal(self, strict: bool) -> Finding | None:
+        """The first reason why it is not accepted."""
+        effects = ("refused", "differs") if strict else ("refused",)
+        found = [finding for report in self.portability.values() for finding in report.findings]
+        return next((finding for effect in effects for finding in found if finding.effect == effect), None)
+
+    def verdict(self, strict: bool) -> str:
+        if self.error is not None:
+            return "error"
+        return "accept" if self.refusal(strict) is None else "reject"
+
+    def json(self, strict: bool) -> dict[str, Any]:
+        refusal = self.refusal(strict)
+        why = None if refusal is None else f"{refusal.what}: {refusal.reason}"
+        return {
+            "file": self.file,
+            "section": self.section,
+            "program": self.program,
+            "verdict": self.verdict(strict),
+            "rule": None if refusal is None else refusal.gap,
+            "insn": None if refusal is None else refusal.insn,
+            "source": None if refusal is None else _source(refusal.line),
+            "message": self.error or why,
+            "insns_processed": None,
+            "time_us": self.time_us,
+            "portability": {target: _report(report) for target, report in self.portability.items()},
+        }
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Object files (.bpf.o).")],
+    target: Annotated[Target, typer.Option(help="Which target's verdict counts.")] = Target.ALL,
+    strict: Annotated[bool, typer.Option("--strict", help="A program that differs is not accepted either.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each program.")] = False,
+) -> None:
+    """See `HELP`."""
+    targets = TARGETS if target is Target.ALL else (target.value,)
+    screen = Screen()
+    accepted = True
+    for checked in (checked for file in files for checked in _check(file, targets)):
+        accepted &= checked.verdict(strict) == "accept"
+        if as_json:
+            screen.json_line(checked.json(strict))
+        else:
+            _show(screen, checked)
+    if not accepted:
+        raise typer.Exit(1)
+
+
+def _check(file: str, targets: tuple[str, ...]) -> Iterator[_Checked]:
+    """Each program of a file."""
+    try:
+        found = read_object(file)
+        programs = found.programs
+    except LoadError as error:
+        yield _Checked(file, error=str(error).removeprefix(f"{file}: "))
+        return
+    for index, entry in enumerate(programs):
+        section, name = entry["section"], entry["name"]
+        if entry["refused"] is not None:
+            yield _Checked(file, section, name, error=entry["refused"].removeprefix(f"{file}: "))
+            continue
+        begin = time.perf_counter_ns()
+        native = found.portability(index) or []
+        spent = (time.perf_counter_ns() - begin) // 1000
+        portability = {of: report for of, report in reports(native, entry["lines"]).items() if of in targets}
+        yield _Checked(file, section, name, None, spent, portability)
+
+
+def _source(line: SourceLine | None) -> dict[str, Any] | None:
+    return None if line is None else line._asdict()
+
+
+def _report(report: Portability) -> dict[str, Any]:
+    findings = [{**found._asdict(), "line": _source(found.line)} for found in report.findings]
+    return {"verdict": report.verdict, "findings": [_renamed(found) for found in findings]}
+
+
+def _renamed(found: dict[str, Any]) -> dict[str, Any]:
+    """With the name that the source has in the whole program's object too."""
+    return {"source" if name == "line" else name: value for name, value in found.items()}
+
+
+def _show(screen: Screen, checked: _Checked) -> None:
+    name = ": ".join(part for part in (checked.file, checked.program) if part is not None)
+    if checked.error is not None:
+        _line(screen, name, "error", checked.error)
+    for target, report in checked.portability.items():
+        for finding in report.findings or (None,):
+            # A program that is refused for one reason may differ for another.
+            verdict = report.verdict if finding is None else finding.effect
+            _line(screen, f"{name}: {target}", verdict, "" if finding is None else str(finding))
+
+
+def _line(screen: Screen, name: str, verdict: str, reason: str) -> None:
+    text = Text(f"{name}: ").append(verdict, _STYLES.get(verdict, "dim"))
+    screen.line(text.append(f": {reason}") if reason else text)
