@@ -120,6 +120,23 @@ fuzz: ## fuzz the readers of untrusted input, a minute each (needs cargo-fuzz an
 	for target in $$($(CARGO) +nightly fuzz list); do \
 		$(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
 
+# Rust has the sanitizer's runtime in its own executables; Python's gets gcc's before everything else. Python's own
+# allocator would hide from it where a block ends.
+ASAN := target/asan
+ASAN_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+ASAN_CARGO = RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address AXEBPF_OPERATIONS=$(OPERATIONS) $(CARGO)
+ASAN_FLAGS = --target $(ASAN_HOST) --target-dir $(ASAN)
+OPERATIONS := $(or $(AXEBPF_OPERATIONS),1000000)
+
+.PHONY: asan
+asan: $(VENV)/package.stamp $(VENV)/dev.stamp ## a million random operations on AxVisor's maps under AddressSanitizer (Linux, gcc)
+	$(ASAN_CARGO) test $(ASAN_FLAGS) -p axebpf-core --features axvisor --test axvisor_random --test axvisor_maps --test axvisor_vm
+	$(ASAN_CARGO) build $(ASAN_FLAGS) -p axebpf-python
+	rm -rf $(ASAN)/python && mkdir -p $(ASAN)/python && cp -R python/axebpf $(ASAN)/python/
+	cp $(ASAN)/$(ASAN_HOST)/debug/lib_native.so $(ASAN)/python/axebpf/_native.abi3.so
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		PYTHONPATH=$(ASAN)/python AXEBPF_OPERATIONS=$(OPERATIONS) $(BIN)/pytest -s tests/test_axvisor_random.py
+
 # --- objects that are committed ------------------------------------------------------------------------------------
 # Rebuilt byte for byte by the same clang. They are compiled in their own folder and by relative names, and their DWARF
 # is stripped: what is left (BTF with source lines) names no path of this machine.

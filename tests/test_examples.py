@@ -55,9 +55,9 @@ def events(request: pytest.FixtureRequest) -> tuple[str, Columns]:
     return request.param, columns
 
 
-def traced(source: str, columns: Columns, name: str, **options: Any) -> Any:
+def traced(source: str, columns: Columns, name: str, target: str = "linux", **options: Any) -> Any:
     """An example that has seen the events: as columns, or from the workload itself."""
-    bench = Bench(cpus=CPUS)
+    bench = Bench(target=target, cpus=CPUS)
     progs = bench.load(example(name), **options)
     progs.attach()
     if source == "boot":
@@ -83,6 +83,20 @@ def test_exits(events: tuple[str, Columns], threshold: int) -> None:
     assert len(expected) >= 5
     assert progs.maps["EXITS"] == expected
     assert progs.maps["EXITS"].key_type.name == "struct exit_key"
+
+
+@pytest.mark.parametrize("target", ["linux", "axvisor"])
+def test_exits_axvisor(events: tuple[str, Columns], target: str) -> None:
+    source, columns = events
+    progs = traced(source, columns, "exits_axvisor.bpf.o", target)
+    expected = {}
+    keys = np.stack([columns[name] for name in ("vm_id", "vcpu_id", "exit_reason")], axis=1)
+    for key in np.unique(keys, axis=0).tolist():
+        mine = columns["duration_ns"][(keys == key).all(axis=1)]
+        with np.errstate(over="ignore"):
+            expected[tuple(key)] = (len(mine), int(mine.sum(dtype=np.uint64)), int(mine.max()))
+    assert len(expected) >= 20
+    assert progs.maps["EXITS"] == expected
 
 
 def test_latency(events: tuple[str, Columns]) -> None:

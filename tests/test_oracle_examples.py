@@ -1,6 +1,7 @@
 """The running kernel, through libbpf, loads every example: its verifier has nothing against any of their programs.
 
-Only loaded, not attached: this kernel has no tracepoints of a hypervisor.
+Only loaded, not attached: this kernel has no tracepoints of a hypervisor. It does not know the sections `axvisor/…`
+either, and takes the programs in them for such of a tracepoint.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from axebpf.examples import example
 
 OBJECTS = sorted(path.name for path in example("vmm.h").parent.glob("*.bpf.o"))
 
+TRACEPOINT = 5
+"""`BPF_PROG_TYPE_TRACEPOINT`."""
+
 Printer = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
@@ -29,6 +33,11 @@ def load(root_bpf: str) -> Callable[[Path], list[str]]:
     libbpf.bpf_object__open_file.restype = ctypes.c_void_p
     libbpf.bpf_object__open_file.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
     libbpf.bpf_object__load.argtypes = libbpf.bpf_object__close.argtypes = [ctypes.c_void_p]
+    libbpf.bpf_object__next_program.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    libbpf.bpf_object__next_program.restype = ctypes.c_void_p
+    libbpf.bpf_program__section_name.argtypes = [ctypes.c_void_p]
+    libbpf.bpf_program__section_name.restype = ctypes.c_char_p
+    libbpf.bpf_program__set_type.argtypes = [ctypes.c_void_p, ctypes.c_int]
     libc.vsnprintf.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_void_p]
 
     @Printer
@@ -46,6 +55,11 @@ def load(root_bpf: str) -> Callable[[Path], list[str]]:
         libbpf.libbpf_set_print(keep)
         opened = libbpf.bpf_object__open_file(os.fsencode(path), None)
         assert opened, said
+        program = libbpf.bpf_object__next_program(opened, None)
+        while program:
+            if libbpf.bpf_program__section_name(program).startswith(b"axvisor/"):
+                libbpf.bpf_program__set_type(program, TRACEPOINT)
+            program = libbpf.bpf_object__next_program(opened, program)
         refused = libbpf.bpf_object__load(opened)
         libbpf.bpf_object__close(opened)
         libbpf.libbpf_set_print(None)

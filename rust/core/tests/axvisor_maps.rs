@@ -98,7 +98,7 @@ fn errors_name_the_map_and_whose_it_is() {
     );
     assert_eq!(
         told(spec(MapKind::Hash, 4, 8, 0)),
-        "map M: kbpf-basic refuses hash maps of 4 bytes a key, 8 a value, 0 entries and flags 0x0"
+        "map M: kbpf-basic, AxVisor's, refuses hash maps of 4 bytes a key, 8 a value, 0 entries and flags 0x0"
     );
     assert_eq!(
         told(spec(MapKind::Array, 4, 65536, 65536)),

@@ -100,7 +100,7 @@ impl Copies {
     /// Stores what the program has changed in its copies into the values.
     ///
     /// # Errors
-    /// The first copy, by its value's address, that was changed though the program may only read it.
+    /// The address of the first byte that was changed in a value which the program may only read.
     pub(super) fn write_back(&self) -> Result<(), u64> {
         let mut now = Vec::new();
         for copied in &mut self.state.lock().copied {
@@ -112,7 +112,8 @@ impl Copies {
                 continue;
             }
             if !copied.writable {
-                return Err(copied.origin.as_ptr() as u64);
+                let changed = now.iter().zip(&*known).position(|(now, known)| now != known).unwrap_or(0);
+                return Err(copied.origin.as_ptr() as u64 + changed as u64);
             }
             known.copy_from_slice(&now);
             // SAFETY: whoever asked for the copy has answered for the value.
@@ -183,11 +184,11 @@ pub(super) struct Reachable<'a> {
 }
 
 impl Reachable<'_> {
-    /// A store into a value that the program may only read.
-    pub(super) fn read_only(&self, origin: u64) -> Box<Fault> {
-        let place = self.describe(origin).unwrap_or_else(|| "a map value".to_owned());
-        let why = "this memory is read-only";
-        Box::new(Fault::Memory { address: origin, size: 1, write: true, place, why })
+    /// A store into a value that the program may only read, at an address of the value.
+    pub(super) fn read_only(&self, address: u64) -> Box<Fault> {
+        let place = self.describe(address).unwrap_or_else(|| "a map value".to_owned());
+        let why = "this memory is read-only (rbpf has none such: seen at the call or exit behind the store)";
+        Box::new(Fault::Memory { address, size: 1, write: true, place, why })
     }
 }
 

@@ -6,7 +6,7 @@
 //! register as it was.
 //!
 //! What cannot be shown to end is refused ([`super::flow`]), and so is what would make rbpf panic, and a program that
-//! calls more than 255 different helpers from more than 255 places.
+//! calls more than 1023 different helpers from more than 1023 places.
 
 use std::panic::catch_unwind;
 use std::sync::Arc;

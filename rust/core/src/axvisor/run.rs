@@ -38,13 +38,13 @@ pub(super) enum Does {
 pub(super) struct Site {
     /// Id of the helper.
     pub id: u32,
-    /// Slot of the call.
+    /// Slot of the call; of the first one, where there are so many that those of a helper share its site.
     pub insn: usize,
     pub does: Does,
 }
 
-/// How many call sites there can be.
-pub(super) const SITES: usize = 256;
+/// How many call sites there can be. An unrolled loop makes many of few.
+pub(super) const SITES: usize = 1024;
 
 thread_local! {
     /// The run that rbpf is executing on this thread: an `Active`.
@@ -77,7 +77,10 @@ macro_rules! rows {
     ]),*] };
 }
 
-static BARE: [[Bare; 16]; SITES / 16] = rows!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+static BARE: [[Bare; 16]; SITES / 16] = rows!(
+    0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
+    32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63
+);
 
 /// The function of a call site, which must be below [`SITES`].
 pub(super) fn bare_of(site: usize) -> Bare {
@@ -175,6 +178,7 @@ impl<'a> Active<'a> {
         self.sites.iter().find(|site| site.id == id).map_or(0, |site| site.insn)
     }
 
+    #[inline(never)] // one, not one for each site
     fn call(&self, number: usize, args: [u64; 5]) -> Result<u64, Box<Fault>> {
         self.site.set(number);
         let Some(site) = self.sites.get(number).copied() else {
@@ -225,7 +229,7 @@ impl<'a> Active<'a> {
 
     /// Stores what the program has changed in its copies.
     pub(super) fn write_back(&self) -> Result<(), Box<Fault>> {
-        self.copies.write_back().map_err(|origin| self.reachable.read_only(origin))
+        self.copies.write_back().map_err(|address| self.reachable.read_only(address))
     }
 
     /// A helper of Linux's, between two moments at which copies and values are equal.

@@ -17,6 +17,7 @@ use super::run::{Active, RESERVE, Site, Stop, bare_of};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable, Stack};
 use crate::errno::Errno;
 use crate::fault::Fault;
+use crate::isa::opcode::{class, jump};
 use crate::isa::{Insn, Reg};
 use crate::map::MapSet;
 use crate::memory::Window;
@@ -165,7 +166,7 @@ impl Loaded {
         };
         // What was stored before the end stays, whatever the end was.
         if let Err(fault) = active.write_back() {
-            result = result.and(Err(self.fault(0, *fault)));
+            result = result.and(Err(self.fault(self.exit(), *fault)));
         }
         // A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
         if let Some((records, fault)) = active.unreleased() {
@@ -182,6 +183,11 @@ impl Loaded {
             }
         }
         (result, active.calls())
+    }
+
+    /// Slot of the entry's first `exit`, its only one where a compiler made it.
+    fn exit(&self) -> usize {
+        self.program.insns.iter().position(|insn| insn.code == class::JMP | jump::EXIT).unwrap_or(0)
     }
 
     /// What rbpf has said, in our words.

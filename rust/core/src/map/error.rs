@@ -27,7 +27,7 @@ pub enum MapError {
     },
     /// kbpf-basic refuses the sizes or flags.
     #[error(
-        "map {map}: kbpf-basic refuses {} maps of {} bytes a key, {} a value, {} entries and flags {}",
+        "map {map}: kbpf-basic, AxVisor's, refuses {} maps of {} bytes a key, {} a value, {} entries and flags {}",
         spec.kind.name(), spec.key_size, spec.value_size, spec.max_entries, flag_text(spec.flags)
     )]
     NotByKbpf {
