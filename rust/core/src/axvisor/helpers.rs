@@ -56,15 +56,31 @@ pub const HELPERS: [AxvisorHelper; 12] = [
     AxvisorHelper { id: 4, name: "bpf_probe_read", stores: true, run: probe_read },
     AxvisorHelper { id: 5, name: "bpf_ktime_get_ns", stores: false, run: |call, _| Ok(call.run.host.now()) },
     AxvisorHelper { id: 6, name: "bpf_trace_printk", stores: false, run: trace_printk },
-    AxvisorHelper { id: 8, name: "bpf_get_smp_processor_id", stores: false, run: |call, _| Ok(u64::from(call.run.host.cpu())) },
+    AxvisorHelper {
+        id: 8,
+        name: "bpf_get_smp_processor_id",
+        stores: false,
+        run: |call, _| Ok(u64::from(call.run.host.cpu())),
+    },
     AxvisorHelper { id: 10, name: "get_tracepoint_name", stores: false, run: tracepoint_name },
-    AxvisorHelper { id: 100, name: "get_current_vm_id", stores: false, run: |call, _| Ok(call.run.host.vm_context().vm_id.into()) },
+    AxvisorHelper {
+        id: 100,
+        name: "get_current_vm_id",
+        stores: false,
+        run: |call, _| Ok(call.run.host.vm_context().vm_id.into()),
+    },
     AxvisorHelper {
         id: 101,
         name: "get_current_vcpu_id",
-        stores: false, run: |call, _| Ok(call.run.host.vm_context().vcpu_id.into()),
+        stores: false,
+        run: |call, _| Ok(call.run.host.vm_context().vcpu_id.into()),
     },
-    AxvisorHelper { id: 102, name: "get_exit_reason", stores: false, run: |call, _| Ok(call.run.host.vm_context().exit_reason) },
+    AxvisorHelper {
+        id: 102,
+        name: "get_exit_reason",
+        stores: false,
+        run: |call, _| Ok(call.run.host.vm_context().exit_reason),
+    },
     AxvisorHelper { id: 113, name: "bpf_probe_read_kernel", stores: true, run: probe_read },
 ];
 

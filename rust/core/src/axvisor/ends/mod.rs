@@ -13,7 +13,7 @@ mod known;
 mod matters;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::flow::{Flow, Reach, refused};
 use crate::engine::EngineError;
@@ -105,6 +105,16 @@ enum Kind {
     Parting { other: Option<Box<State>>, unknown: Unknown },
 }
 
+impl Point {
+    /// The jump at which ways part, and what is not known there.
+    fn parting(&self) -> Option<(usize, Unknown)> {
+        match self.kind {
+            Kind::Parting { unknown, .. } => Some((self.at, unknown)),
+            Kind::Meeting(_) => None,
+        }
+    }
+}
+
 /// Which operands of a jump are no known numbers.
 #[derive(Clone, Copy)]
 struct Unknown {
@@ -176,9 +186,7 @@ impl<A: Around> Search<'_, A> {
             }
             let (insn, next) = (self.flow.insns()[at], self.flow.next(at)?);
             self.followed += 1;
-            if self.followed > MOST_FOLLOWED || self.memory > MOST_MEMORY {
-                return Err(self.too_much());
-            }
+            self.check_effort()?;
             self.spent = self.spent.plus(Reach { instructions: 1, copies: self.around.copies(at) });
             self.check_budget(self.spent)?;
             if next.call.is_some() {
@@ -234,32 +242,59 @@ impl<A: Around> Search<'_, A> {
         let arrivals = turn.iter().filter(|point| matches!(point.kind, Kind::Meeting(_)));
         let arrivals = arrivals.map(|point| (point.at, point.came)).chain([(at, came)]);
         let (to, from) = arrivals.filter(|(to, from)| to <= from).min().unwrap_or((at, came));
-        let mut partings = turn.iter().filter_map(|point| match point.kind {
-            Kind::Parting { unknown, .. } => Some((point.at, unknown)),
-            Kind::Meeting(_) => None,
-        });
-        let leaves = |slot: usize| {
-            let next = self.flow.next(slot).ok();
-            next.is_some_and(|next| [next.through, next.jump].into_iter().flatten().any(|way| way < to || way > from))
-        };
-        let any = partings.clone().next();
-        let why = match (partings.find(|(slot, _)| leaves(*slot)), any) {
-            (Some((slot, unknown)), _) => {
-                format!("instruction {slot}, which could end it, tests {}", self.tested(slot, unknown))
-            }
+        let mut partings = turn.iter().filter_map(Point::parting);
+        let why = match (self.untold_end(turn, to, from), partings.next()) {
+            (Some(why), _) => why,
             (None, Some((slot, unknown))) => format!(
                 "there is a way through it that changes nothing which could end it; instruction {slot} tests {}",
                 self.tested(slot, unknown)
             ),
             (None, None) => "it comes back here with everything as it was".to_owned(),
         };
-        refused(
-            from,
-            format!(
-                "a loop (from here control goes back to instruction {to}) that cannot be shown to end: {why}. Nothing stops \
-                 rbpf, AxVisor's VM, once it runs. {WAY_OUT}"
-            ),
-        )
+        endless(from, to, &why)
+    }
+
+    /// Whether an instruction may lead out of a loop.
+    fn leaves(&self, slot: usize, to: usize, from: usize) -> bool {
+        let next = self.flow.next(slot).ok();
+        next.is_some_and(|next| [next.through, next.jump].into_iter().flatten().any(|way| way < to || way > from))
+    }
+
+    /// Which jump could end a loop and tests what is not known, by the points of one turn.
+    fn untold_end(&self, turn: &[Point], to: usize, from: usize) -> Option<String> {
+        let mut partings = turn.iter().filter_map(Point::parting);
+        let (slot, unknown) = partings.find(|(slot, _)| self.leaves(*slot, to, from))?;
+        Some(format!("instruction {slot}, which could end it, tests {}", self.tested(slot, unknown)))
+    }
+
+    /// The error that a limit is reached. That is told of a loop which no known number could have ended, if there is one.
+    fn too_much(&self, what: &str) -> EngineError {
+        // Where on the way each jump back has led to the last time, and the time before.
+        let mut turns: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
+        for (index, point) in self.path.iter().enumerate() {
+            if matches!(point.kind, Kind::Meeting(_)) && point.at <= point.came {
+                let (before, last) = turns.entry((point.at, point.came)).or_default();
+                (*before, *last) = (*last, index + 1);
+            }
+        }
+        for ((to, from), (begin, end)) in turns {
+            let turn = &self.path[begin..end];
+            let is_told = |slot: &usize| turn.iter().filter_map(Point::parting).all(|(parting, _)| parting != *slot);
+            let is_known_end = |slot: &usize| {
+                let jumps = self.flow.next(*slot).is_ok_and(|next| next.jump.is_some() && next.through.is_some());
+                jumps && self.leaves(*slot, to, from) && is_told(slot)
+            };
+            if begin > 0
+                && !(to..=from).any(|slot| is_known_end(&slot))
+                && let Some(why) = self.untold_end(turn, to, from)
+            {
+                return endless(from, to, &why);
+            }
+        }
+        let (from, turns) = self.turns.iter().enumerate().max_by_key(|(_, turns)| **turns).unwrap_or((0, &0));
+        let to = self.flow.next(from).ok().and_then(|next| next.jump).unwrap_or(from);
+        let head = format!("a loop (from here control goes back to instruction {to}; {turns} times so far)");
+        refused(from, format!("{head} {what}: {NEVER_STOPPED}. {WAY_OUT}"))
     }
 
     /// The registers of a jump that are no known numbers.
@@ -274,36 +309,37 @@ impl<A: Around> Search<'_, A> {
         }
     }
 
-    /// The jump back that has been taken most often.
-    fn longest_loop(&self) -> (usize, usize) {
-        let most = self.turns.iter().enumerate().max_by_key(|(_, turns)| **turns).map_or(0, |(slot, _)| slot);
-        (most, self.flow.next(most).ok().and_then(|next| next.jump).unwrap_or(most))
-    }
-
     fn check_budget(&self, needed: Reach) -> Result<(), EngineError> {
         if needed.instructions <= self.budget {
             return Ok(());
         }
-        let (from, to) = self.longest_loop();
         let what = format!(
-            "a loop (from here control goes back to instruction {to}) with which the program may need more than {} \
-             instructions for one run, the limit (Bench(budget=…)): nothing stops rbpf, AxVisor's VM, once it runs",
+            "with which the program may need more than {} instructions for one run, the limit (Bench(budget=…))",
             self.budget
         );
-        Err(refused(from, what))
+        Err(self.too_much(&what))
     }
 
-    fn too_much(&self) -> EngineError {
-        let (from, to) = self.longest_loop();
+    fn check_effort(&self) -> Result<(), EngineError> {
+        if self.followed <= MOST_FOLLOWED && self.memory <= MOST_MEMORY {
+            return Ok(());
+        }
         let what = format!(
-            "a loop (from here control goes back to instruction {to}) with too many turns, or too many ways through it, to \
-             be shown to end: {} instructions have been followed. Nothing stops rbpf, AxVisor's VM, once it runs. {WAY_OUT}",
+            "of too many turns, or with too many ways through it, to show that the program ends: {} instructions have been \
+             followed",
             self.followed
         );
-        refused(from, what)
+        Err(self.too_much(&what))
     }
 }
 
+/// The error that a loop may not end.
+fn endless(from: usize, to: usize, why: &str) -> EngineError {
+    let head = format!("a loop (from here control goes back to instruction {to}) that cannot be shown to end");
+    refused(from, format!("{head} ({why}): {NEVER_STOPPED}. {WAY_OUT}"))
+}
+
+const NEVER_STOPPED: &str = "nothing stops rbpf, AxVisor's VM, once it runs";
 /// What a person can do about a loop.
 const WAY_OUT: &str = "Let it count from a constant to a constant, with few turns, or unroll it (#pragma unroll); the \
                        program runs on target linux, and axebpf exec --engine rbpf runs it in a process of its own";
