@@ -51,6 +51,12 @@ fn a_counter_ends_a_loop_as_rbpf_counts_and_compares() {
         ("r1 = 0\na:\nif r1 == 3 goto b\nr1 += 1\ngoto a\nb:\nr0 = 0\nexit", 1 + 3 * 3 + 1 + 2),
         // 64 bits against a negative constant: rbpf clears its upper half, so that this is left at once.
         ("r1 = -3\na:\nr1 += 1\nif r1 < -1 goto a\nr0 = 0\nexit", 1 + 2 + 2),
+        // A remainder by zero leaves the upper half, and a sign-extending move only moves.
+        (
+            "r1 = 0x100000002 ll\nr2 = 0\nw1 %= w2\nr1 >>= 32\na:\nr1 -= 1\nif r1 s>= 0 goto a\nr0 = 0\nexit",
+            4 + 2 * 2 + 2,
+        ),
+        ("r1 = 0x80\nr1 = (s8)r1\na:\nr1 -= 0x40\nif r1 != 0 goto a\nr0 = 0\nexit", 2 + 2 * 2 + 2),
         // Signed division divides as an unsigned one there.
         ("r1 = -8\na:\nr1 s/= 2\nif r1 s< 0 goto a\nr0 = 0\nexit", 1 + 2 + 2),
     ];
@@ -108,6 +114,12 @@ fn a_counter_in_the_stack_is_known_until_something_may_store_over_it() {
     }
     let said = told(&format!("{}\nf:\n*(u8 *)(r1 +0) = 1\nexit", count("r1 = r10\nr1 += -4\ncall f")));
     assert!(said.contains("it comes back here with everything as it was"), "{said}");
+}
+
+#[test]
+fn what_a_helper_gives_is_not_what_was_in_r0_before() {
+    let said = told("a:\nr0 = 3\ncall bpf_ktime_get_ns\nif r0 != 3 goto a\nexit");
+    assert!(said.contains("tests r0, which is no constant here"), "{said}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use engine_support::{Random, assemble, map, program};
 const LIMIT: u64 = 3000;
 /// The helper of this number plus `n` counts `n` instructions.
 const COUNT: u32 = 0x10000;
-/// The helper that stores to the address in r1, or returns it, or returns a number.
+/// The helper that stores to the address in r1, or returns a number.
 const ANYTHING: u32 = 0x20000;
 const FUNCTIONS: u64 = 2;
 
@@ -90,6 +90,12 @@ impl Maker {
                 return (size, offset);
             }
         }
+    }
+
+    /// An offset of the stack: often that of a counter.
+    fn aim(&mut self) -> i64 {
+        let counter = self.counters.iter().find_map(|place| place.parse::<i64>().ok().filter(|&word| word < 0));
+        counter.filter(|_| self.random.once_in(2)).unwrap_or_else(|| self.slot().1)
     }
 
     fn operand(&mut self, width: char) -> String {
@@ -161,11 +167,14 @@ impl Maker {
                 }
             }
             9 => {
-                let (_, offset) = self.slot();
+                // A helper that may store to where a counter is, or elsewhere.
+                let offset = self.aim();
                 self.code(&format!("r1 = r10\nr1 += {offset}\ncall x#{ANYTHING}\nr{register} = r0"));
-                if self.random.once_in(6) {
-                    self.code(&format!("*(u8 *)(r{register} +0) = 3"));
-                }
+            }
+            14 => {
+                // A store there, by an address that has been in memory of which nothing is known.
+                let (offset, number) = (self.aim(), self.number());
+                self.code(&format!("r{register} = *(u64 *)(r9 +0)\n*(u8 *)(r{register} {offset:+}) = {number}"));
             }
             10 => {
                 let (_, key) = self.slot();
@@ -180,7 +189,7 @@ impl Maker {
                 self.place(&end);
             }
             11 => {
-                let offset = self.random.below(57);
+                let offset = 8 + self.random.below(49);
                 self.code(&format!("r{register} = *(u8 *)(r9 +{offset})"));
             }
             12 if depth < 3 => self.loop_(depth),
@@ -264,7 +273,7 @@ impl Maker {
 
     /// The program, as it is and counted.
     fn make(mut self) -> (String, String) {
-        self.code("r9 = r1");
+        self.code("r9 = r1\n*(u64 *)(r9 +0) = r10");
         for register in 1..9 {
             if self.random.once_in(2) {
                 let number = self.number();
@@ -331,17 +340,12 @@ impl Host for World {
         }
         let mut random = self.random.borrow_mut();
         let number = random.pick(&[0, 1, 2, 3, 5, 16, u64::MAX, 1 << 31]);
-        match random.below(3) {
-            0 => Ok(number),
-            1 => Ok(args[0]),
-            _ => {
-                // A number over what is there; not more than is there.
-                if let Ok(mut to) = memory.bytes_mut(args[0], 8) {
-                    to.fill_from(&number.to_le_bytes());
-                }
-                Ok(number)
-            }
+        if random.once_in(2)
+            && let Ok(mut to) = memory.bytes_mut(args[0], 8)
+        {
+            to.fill_from(&number.to_le_bytes());
         }
+        Ok(number)
     }
 }
 

@@ -279,10 +279,10 @@ impl<A: Around> Search<'_, A> {
         }
         for ((to, from), (begin, end)) in turns {
             let turn = &self.path[begin..end];
-            let is_told = |slot: &usize| turn.iter().filter_map(Point::parting).all(|(parting, _)| parting != *slot);
+            let is_decided = |slot: &usize| turn.iter().filter_map(Point::parting).all(|(parting, _)| parting != *slot);
             let is_known_end = |slot: &usize| {
                 let jumps = self.flow.next(*slot).is_ok_and(|next| next.jump.is_some() && next.through.is_some());
-                jumps && self.leaves(*slot, to, from) && is_told(slot)
+                jumps && self.leaves(*slot, to, from) && is_decided(slot)
             };
             if begin > 0
                 && !(to..=from).any(|slot| is_known_end(&slot))
