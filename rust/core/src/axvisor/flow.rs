@@ -1,19 +1,20 @@
 //! What a program may do on rbpf before it runs: how far it can go.
 //!
-//! Nothing stops rbpf once it runs. So a program is taken only where its end can be shown: no way through a function
-//! leads back to where it was. What is reached by local calls is counted with them; recursion ends by itself, because
-//! rbpf stops at the ninth frame. rbpf's verifier has passed the program, so its opcodes and jumps are known to be
+//! Nothing stops rbpf once it runs. So a program is taken only where its end can be shown. Where no way through a
+//! function leads back to where it was, the longest way is found here: what is reached by local calls is counted with
+//! them; recursion ends by itself, because rbpf stops at the ninth frame. Loops are followed ([`super::ends`]). rbpf's verifier has passed the program, so its opcodes and jumps are known to be
 //! such as rbpf executes.
 //!
 //! rbpf works out where a jump leads in 16 bits with a sign: beyond instruction 32767 it panics or goes somewhere
 //! else. Such a jump is refused too, and so is a way that leads off the end.
 
+use super::ends::{self, Around};
 use crate::engine::EngineError;
 use crate::isa::Insn;
 use crate::isa::opcode::class;
 
 /// Frames that rbpf allows: the entry and eight calls.
-const DEPTHS: usize = 9;
+pub(super) const DEPTHS: usize = 9;
 
 /// What a program needs at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,20 +25,41 @@ pub(super) struct Reach {
     pub copies: u64,
 }
 
+impl Reach {
+    pub(super) fn plus(self, other: Reach) -> Reach {
+        Reach {
+            instructions: self.instructions.saturating_add(other.instructions),
+            copies: self.copies.saturating_add(other.copies),
+        }
+    }
+
+    pub(super) fn minus(self, other: Reach) -> Reach {
+        Reach {
+            instructions: self.instructions.saturating_sub(other.instructions),
+            copies: self.copies.saturating_sub(other.copies),
+        }
+    }
+
+    /// The more of both.
+    pub(super) fn max(self, other: Reach) -> Reach {
+        Reach { instructions: self.instructions.max(other.instructions), copies: self.copies.max(other.copies) }
+    }
+}
+
 pub(super) const LDDW: u8 = 0x18;
 pub(super) const CALL: u8 = 0x85;
-const EXIT: u8 = 0x95;
-const JA: u8 = 0x05;
+pub(super) const EXIT: u8 = 0x95;
+pub(super) const JA: u8 = 0x05;
 
 /// Where control goes from an instruction.
 #[derive(Clone, Copy)]
-struct Next {
+pub(super) struct Next {
     /// The instruction behind it.
-    through: Option<usize>,
+    pub through: Option<usize>,
     /// Where it jumps to.
-    jump: Option<usize>,
+    pub jump: Option<usize>,
     /// The function that it calls.
-    call: Option<usize>,
+    pub call: Option<usize>,
 }
 
 /// The program as a graph.
@@ -47,7 +69,7 @@ pub(super) struct Flow<'a> {
     prologue: usize,
 }
 
-fn refused(insn: usize, what: impl Into<String>) -> EngineError {
+pub(super) fn refused(insn: usize, what: impl Into<String>) -> EngineError {
     EngineError::Unsupported { insn, what: what.into() }
 }
 
@@ -56,8 +78,12 @@ impl<'a> Flow<'a> {
         Flow { insns, prologue }
     }
 
+    pub(super) fn insns(&self) -> &'a [Insn] {
+        self.insns
+    }
+
     /// Where control goes from the instruction in a slot.
-    fn next(&self, at: usize) -> Result<Next, EngineError> {
+    pub(super) fn next(&self, at: usize) -> Result<Next, EngineError> {
         let insn = self.insns[at];
         let behind = at + if insn.code == LDDW { 2 } else { 1 };
         let through = (behind < self.insns.len()).then_some(behind);
@@ -94,16 +120,19 @@ impl<'a> Flow<'a> {
     /// # Errors
     /// [`EngineError::Unsupported`] at that instruction.
     pub(super) fn check_jumps(&self) -> Result<(), EngineError> {
-        self.order(true).map(|_| ())
+        self.order().map(|_| ())
     }
 
-    /// Every way through the program, if all of them end. `copies` says how many bytes of copies an instruction may
-    /// need.
+    /// The longest way through the program, if all of them end. One with loops must stay within the budget.
     ///
     /// # Errors
-    /// [`EngineError::Unsupported`] at the jump that may lead in a circle, or whose target rbpf misses.
-    pub(super) fn reach(&self, copies: impl Fn(usize) -> u64) -> Result<Reach, EngineError> {
-        let order = self.order(false)?;
+    /// [`EngineError::Unsupported`] at the jump back of a loop that cannot be shown to end, or at a jump whose target
+    /// rbpf misses.
+    pub(super) fn reach(&self, around: &impl Around, budget: u64) -> Result<Reach, EngineError> {
+        let (order, circles) = self.order()?;
+        if circles {
+            return ends::reach(self, &order, around, budget);
+        }
         // What is left to do from each slot on, by depth of calls; deeper ones first, since calls lead there.
         let mut deeper = vec![Reach::default(); self.insns.len()];
         for _ in 0..DEPTHS {
@@ -111,24 +140,18 @@ impl<'a> Flow<'a> {
             for &at in &order {
                 let next = self.next(at)?;
                 let ahead = [next.through, next.jump].into_iter().flatten().map(|to| left[to]);
-                let ahead = ahead.fold(Reach::default(), |a, b| Reach {
-                    instructions: a.instructions.max(b.instructions),
-                    copies: a.copies.max(b.copies),
-                });
+                let ahead = ahead.fold(Reach::default(), Reach::max);
                 let called = next.call.map_or(Reach::default(), |to| deeper[to]);
-                left[at] = Reach {
-                    instructions: ahead.instructions.saturating_add(called.instructions).saturating_add(1),
-                    copies: ahead.copies.saturating_add(called.copies).saturating_add(copies(at)),
-                };
+                left[at] = ahead.plus(called).plus(Reach { instructions: 1, copies: around.copies(at) });
             }
             deeper = left;
         }
         Ok(deeper.first().copied().unwrap_or_default())
     }
 
-    /// All slots that control reaches, each behind those that it leads to within its function.
-    /// With `circles`, ways that lead back are let pass, and the order means nothing.
-    fn order(&self, circles: bool) -> Result<Vec<usize>, EngineError> {
+    /// All slots that control reaches, each behind those that it leads to within its function, and whether there are
+    /// ways that lead back, for which this cannot be.
+    fn order(&self) -> Result<(Vec<usize>, bool), EngineError> {
         #[derive(Clone, Copy, PartialEq)]
         enum Mark {
             New,
@@ -138,6 +161,7 @@ impl<'a> Flow<'a> {
         let mut marks = vec![Mark::New; self.insns.len()];
         let mut order = Vec::with_capacity(self.insns.len());
         let mut functions = vec![0];
+        let mut circles = false;
         while let Some(function) = functions.pop() {
             if marks[function] != Mark::New {
                 continue;
@@ -168,23 +192,12 @@ impl<'a> Flow<'a> {
                         marks[to] = Mark::Open;
                         path.push((to, 0));
                     }
-                    Some((to, Mark::Open)) if !circles => return Err(self.circle(at, to)),
+                    Some((_, Mark::Open)) => circles = true,
                     _ => {}
                 }
             }
         }
-        Ok(order)
-    }
-
-    fn circle(&self, at: usize, to: usize) -> EngineError {
-        refused(
-            at,
-            format!(
-                "a loop (from here control goes back to instruction {to}): nothing stops rbpf, AxVisor's VM, once it runs. \
-                 The program runs on target linux, or here with the loop unrolled (#pragma unroll); axebpf exec --engine \
-                 rbpf runs it in a process of its own"
-            ),
-        )
+        Ok((order, circles))
     }
 }
 
@@ -193,12 +206,33 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
+    use crate::axvisor::ends::Lends;
     use crate::isa::assemble;
+
+    /// Helpers that need 100 bytes each.
+    struct Helpers<'a>(&'a [Insn]);
+
+    impl Around for Helpers<'_> {
+        fn copies(&self, at: usize) -> u64 {
+            u64::from(self.0[at].code == CALL && self.0[at].src == 0) * 100
+        }
+        fn stores(&self, _at: usize) -> bool {
+            true
+        }
+        fn lends(&self, _at: usize) -> Lends {
+            Lends::Nothing
+        }
+        fn value_size(&self, _map: u64) -> Option<u32> {
+            None
+        }
+        fn global(&self, _at: usize) -> Option<u32> {
+            None
+        }
+    }
 
     fn reach(text: &str) -> Result<(u64, u64), String> {
         let insns = assemble(text).unwrap();
-        let copies = |at: usize| u64::from(insns[at].code == CALL && insns[at].src == 0) * 100;
-        match Flow::new(&insns, 3).reach(copies) {
+        match Flow::new(&insns, 3).reach(&Helpers(&insns), u64::MAX) {
             Ok(Reach { instructions, copies }) => Ok((instructions, copies)),
             Err(error) => Err(error.to_string()),
         }
@@ -219,11 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn a_way_back_is_refused_at_its_jump() {
-        let told = reach("r1 = 0\na:\nr1 += 1\nif r1 < 9 goto a\nexit").unwrap_err();
-        assert!(told.starts_with("instruction 2: a loop (from here control goes back to instruction 1)"), "{told}");
-        let told = reach("call f\nexit\nf:\nr0 = 0\ng:\ngoto h\nh:\nr0 += 1\ngoto g").unwrap_err();
-        assert!(told.starts_with("instruction 5: a loop"), "{told}");
+    fn the_longest_way_through_a_loop_counts() {
+        // Three turns of four instructions, in one of which there is a call; then the other way.
+        let text = "r6 = 0\na:\nr6 += 1\nif r1 == 5 goto +1\ncall ns#5\nif r6 != 3 goto a\nr0 = 0\nexit";
+        assert_eq!(reach(text), Ok((1 + 3 * 4 + 2, 300)));
+        // A function that calls itself, with two turns in each of eight frames; rbpf stops at the call of the ninth.
+        let text = "call f\nexit\nf:\nr6 = 2\na:\nr6 -= 1\nif r6 != 0 goto a\ncall f\nexit";
+        assert_eq!(reach(text), Ok((1 + 8 * (1 + 2 * 2 + 1), 0)));
     }
 
     #[test]

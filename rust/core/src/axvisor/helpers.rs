@@ -40,27 +40,48 @@ pub struct AxvisorHelper {
     pub id: u32,
     /// Its name there.
     pub name: &'static str,
+    /// Whether it stores into memory that the program says.
+    pub(super) stores: bool,
     pub(super) run: AxvisorFn,
 }
 
+/// `bpf_map_lookup_elem`.
+pub(super) const LOOKUP: u32 = 1;
+
 /// All helpers that AxVisor has, ascending by id.
 pub const HELPERS: [AxvisorHelper; 12] = [
-    AxvisorHelper { id: 1, name: "bpf_map_lookup_elem", run: lookup },
-    AxvisorHelper { id: 2, name: "bpf_map_update_elem", run: update },
-    AxvisorHelper { id: 3, name: "bpf_map_delete_elem", run: delete },
-    AxvisorHelper { id: 4, name: "bpf_probe_read", run: probe_read },
-    AxvisorHelper { id: 5, name: "bpf_ktime_get_ns", run: |call, _| Ok(call.run.host.now()) },
-    AxvisorHelper { id: 6, name: "bpf_trace_printk", run: trace_printk },
-    AxvisorHelper { id: 8, name: "bpf_get_smp_processor_id", run: |call, _| Ok(u64::from(call.run.host.cpu())) },
-    AxvisorHelper { id: 10, name: "get_tracepoint_name", run: tracepoint_name },
-    AxvisorHelper { id: 100, name: "get_current_vm_id", run: |call, _| Ok(call.run.host.vm_context().vm_id.into()) },
+    AxvisorHelper { id: LOOKUP, name: "bpf_map_lookup_elem", stores: false, run: lookup },
+    AxvisorHelper { id: 2, name: "bpf_map_update_elem", stores: false, run: update },
+    AxvisorHelper { id: 3, name: "bpf_map_delete_elem", stores: false, run: delete },
+    AxvisorHelper { id: 4, name: "bpf_probe_read", stores: true, run: probe_read },
+    AxvisorHelper { id: 5, name: "bpf_ktime_get_ns", stores: false, run: |call, _| Ok(call.run.host.now()) },
+    AxvisorHelper { id: 6, name: "bpf_trace_printk", stores: false, run: trace_printk },
+    AxvisorHelper {
+        id: 8,
+        name: "bpf_get_smp_processor_id",
+        stores: false,
+        run: |call, _| Ok(u64::from(call.run.host.cpu())),
+    },
+    AxvisorHelper { id: 10, name: "get_tracepoint_name", stores: false, run: tracepoint_name },
+    AxvisorHelper {
+        id: 100,
+        name: "get_current_vm_id",
+        stores: false,
+        run: |call, _| Ok(call.run.host.vm_context().vm_id.into()),
+    },
     AxvisorHelper {
         id: 101,
         name: "get_current_vcpu_id",
+        stores: false,
         run: |call, _| Ok(call.run.host.vm_context().vcpu_id.into()),
     },
-    AxvisorHelper { id: 102, name: "get_exit_reason", run: |call, _| Ok(call.run.host.vm_context().exit_reason) },
-    AxvisorHelper { id: 113, name: "bpf_probe_read_kernel", run: probe_read },
+    AxvisorHelper {
+        id: 102,
+        name: "get_exit_reason",
+        stores: false,
+        run: |call, _| Ok(call.run.host.vm_context().exit_reason),
+    },
+    AxvisorHelper { id: 113, name: "bpf_probe_read_kernel", stores: true, run: probe_read },
 ];
 
 fn done(result: Result<(), Errno>) -> u64 {

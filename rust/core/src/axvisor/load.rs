@@ -5,16 +5,17 @@
 //! called them; and three instructions stand before it, which tell where rbpf has put the stack and leave every
 //! register as it was.
 //!
-//! What cannot be shown to end is refused ([`super::flow`]), and so is what would make rbpf panic, and a program that
-//! calls more than 1023 different helpers from more than 1023 places.
+//! What cannot be shown to end is refused ([`super::flow`], [`super::ends`]), and so is what would make rbpf panic,
+//! and a program that calls more than 1023 different helpers from more than 1023 places.
 
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::flow::{CALL, Flow, LDDW, Reach};
-use super::helpers::{HELPERS, NAME};
+use super::ends::{Around, Lends};
+use super::flow::{CALL, Flow, LDDW, Reach, refused};
+use super::helpers::{HELPERS, LOOKUP, NAME};
 use super::run::{Does, SITES, Site};
 use super::vm::{Global, Loaded, Patch, RBPF, behind, panic_text, set_lddw};
 use crate::engine::{EngineError, Runnable};
@@ -57,10 +58,6 @@ pub struct Rbpf {
     pub budget: Option<u64>,
 }
 
-fn refused(insn: usize, what: impl Into<String>) -> EngineError {
-    EngineError::Unsupported { insn, what: what.into() }
-}
-
 impl Rbpf {
     /// Makes a program ready to run over its maps, one for each name in `program.maps`.
     ///
@@ -72,6 +69,7 @@ impl Rbpf {
             return Err(EngineError::Empty { program: program.name.clone() });
         }
         accepted(&program)?;
+        let largest = maps.0.iter().map(|map| u64::from(map.spec().value_size).next_multiple_of(8)).max().unwrap_or(0);
         let mut loader = Loader {
             rbpf: *self,
             sites: vec![Site { id: 0, insn: 0, does: Does::Begin }],
@@ -81,16 +79,16 @@ impl Rbpf {
             insns: PROLOGUE.iter().chain(&program.insns).copied().collect(),
             program: &program,
             maps: &maps,
+            largest,
         };
         loader.resolve()?;
-        let largest = maps.0.iter().map(|map| u64::from(map.spec().value_size).next_multiple_of(8)).max().unwrap_or(0);
-        let flow = Flow::new(&program.insns, PROLOGUE.len());
+        let flow = Flow::new(&loader.insns[PROLOGUE.len()..], PROLOGUE.len());
         let reach = match self.budget {
             None => {
                 flow.check_jumps()?;
                 Reach { instructions: 0, copies: LOOP_COPIES.max(2 * largest) }
             }
-            Some(_) => flow.reach(|at| loader.copies_at(at, largest))?,
+            Some(budget) => flow.reach(&loader, budget)?,
         };
         if let Some(budget) = self.budget
             && reach.instructions > budget
@@ -144,6 +142,8 @@ struct Loader<'a> {
     globals: Vec<Global>,
     patches: Vec<Patch>,
     lost_globals: bool,
+    /// Bytes that a copy of a value takes at most.
+    largest: u64,
 }
 
 impl Loader<'_> {
@@ -269,17 +269,60 @@ impl Loader<'_> {
         Ok(self.globals.len() - 1)
     }
 
-    /// Bytes of copies that the instruction in a slot may need.
-    fn copies_at(&self, at: usize, largest: u64) -> u64 {
-        let insn = self.program.insns[at];
-        if insn.code != CALL || insn.src != 0 {
-            return 0;
+    /// The call site that the instruction in a slot is.
+    fn site(&self, at: usize) -> Option<&Site> {
+        let insn = self.insns[PROLOGUE.len() + at];
+        let number = (insn.code == CALL && insn.src == 0).then_some(insn.imm)?;
+        self.sites.get(usize::try_from(number).ok()?)
+    }
+}
+
+impl Around for Loader<'_> {
+    fn copies(&self, at: usize) -> u64 {
+        match self.lends(at) {
+            Lends::Nothing => 0,
+            Lends::Value => self.largest,
+            Lends::Record => RECORD,
         }
-        let site = usize::try_from(self.insns[PROLOGUE.len() + at].imm).ok().and_then(|site| self.sites.get(site));
-        match site.map(|site| (site.does, site.id)) {
-            Some((Does::Linux(_, ReturnKind::MapValueOrNull), _) | (Does::Axvisor(_), 1)) => largest,
-            Some((Does::Linux(_, ReturnKind::RingRecordOrNull), _)) => RECORD,
-            _ => 0,
+    }
+
+    fn stores(&self, at: usize) -> bool {
+        let writes = |kind: &ArgKind| {
+            matches!(
+                kind,
+                ArgKind::MapValueOut
+                    | ArgKind::MemWrite
+                    | ArgKind::MemWriteOrNull
+                    | ArgKind::Callback
+                    | ArgKind::StackOrNull
+            )
+        };
+        match self.site(at).map(|site| (site.does, site.id)) {
+            Some((Does::Linux(..), id)) => {
+                let implementation = helper::by_id(id).and_then(|helper| helper.implementation.as_ref());
+                implementation.is_none_or(|implementation| implementation.args.iter().any(writes))
+            }
+            Some((Does::Axvisor(_), id)) => HELPERS.iter().any(|helper| helper.id == id && helper.stores),
+            Some((Does::Begin | Does::Custom, _)) | None => true,
         }
+    }
+
+    fn lends(&self, at: usize) -> Lends {
+        match self.site(at).map(|site| (site.does, site.id)) {
+            Some((Does::Linux(_, ReturnKind::MapValueOrNull), _) | (Does::Axvisor(_), LOOKUP)) => Lends::Value,
+            Some((Does::Linux(_, ReturnKind::RingRecordOrNull), _)) => Lends::Record,
+            _ => Lends::Nothing,
+        }
+    }
+
+    fn value_size(&self, map: u64) -> Option<u32> {
+        let slot = helper::map_slot(map)?;
+        self.maps.0.get(slot).map(|map| map.spec().value_size)
+    }
+
+    fn global(&self, at: usize) -> Option<u32> {
+        let index = self.patches.binary_search_by_key(&(PROLOGUE.len() + at), |patch| patch.at).ok()?;
+        let patch = &self.patches[index];
+        u32::try_from(self.globals[patch.global].len).ok()?.checked_sub(patch.offset)
     }
 }

@@ -12,6 +12,7 @@
 
 mod cells;
 mod copies;
+mod ends;
 mod flow;
 mod gaps;
 mod helpers;

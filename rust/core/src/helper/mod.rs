@@ -132,6 +132,15 @@ pub const MAP_HANDLE_STRIDE: u64 = 256;
 /// What a function pointer looks like to a program: `FUNCTIONS + slot`, the slot of its first instruction.
 pub const FUNCTIONS: u64 = 0xffff_c000_0000_0000;
 
+/// The slot of the map that a program has this handle of; there may be no such map.
+#[inline]
+#[must_use]
+pub fn map_slot(handle: u64) -> Option<usize> {
+    let offset = handle.wrapping_sub(MAP_HANDLES);
+    let slot = offset.is_multiple_of(MAP_HANDLE_STRIDE).then_some(offset / MAP_HANDLE_STRIDE)?;
+    usize::try_from(slot).ok()
+}
+
 impl<'r> Run<'r> {
     /// The map that a helper argument names.
     ///
@@ -139,10 +148,9 @@ impl<'r> Run<'r> {
     /// [`Fault::Helper`] where it names none.
     #[inline]
     pub fn map(&self, handle: u64, helper: u32) -> Result<&'r dyn Map, Box<Fault>> {
-        let offset = handle.wrapping_sub(MAP_HANDLES);
-        match usize::try_from(offset / MAP_HANDLE_STRIDE).ok().and_then(|slot| self.maps.0.get(slot)) {
-            Some(map) if offset.is_multiple_of(MAP_HANDLE_STRIDE) => Ok(map.as_ref()),
-            _ => Err(Box::new(Fault::Helper {
+        match map_slot(handle).and_then(|slot| self.maps.0.get(slot)) {
+            Some(map) => Ok(map.as_ref()),
+            None => Err(Box::new(Fault::Helper {
                 id: helper,
                 what: format!("its first argument is {handle:#x}, which is no map of this program"),
             })),
