@@ -3,23 +3,26 @@
 #![cfg(feature = "axvisor")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod random;
+
 use std::path::Path;
 use std::sync::Arc;
 
-use axebpf_core::axvisor::{Effect, GAPS, Gap, Shown, findings};
-use axebpf_core::bench::{Bench, Options, Target};
+use axebpf_core::axvisor::{Effect, GAPS, Gap, GapMap, Shown, findings};
+use axebpf_core::bench::{Bench, ByHand, Options, Target};
 use axebpf_core::isa::{Insn, assemble};
 use axebpf_core::map::{MapKind, MapSpec};
 use axebpf_core::portability::{Finding, Maps, Verdict};
 use axebpf_core::program::{Program, ProgramType};
+use random::Random;
 
 const BUDGET: u64 = 1 << 24;
 
-fn spec((kind, key_size, value_size, max_entries): (MapKind, u32, u32, u32)) -> MapSpec {
+fn spec((kind, key_size, value_size, max_entries): GapMap) -> MapSpec {
     MapSpec { name: "MAP".into(), kind, key_size, value_size, max_entries, flags: 0, extra: 0 }
 }
 
-fn report(insns: Vec<Insn>, program_type: &str, map: Option<(MapKind, u32, u32, u32)>) -> Vec<Finding> {
+fn report(insns: Vec<Insn>, program_type: &str, map: Option<GapMap>) -> Vec<Finding> {
     let map = map.map(spec);
     let program = Program {
         name: "program".into(),
@@ -36,7 +39,7 @@ fn report(insns: Vec<Insn>, program_type: &str, map: Option<(MapKind, u32, u32, 
     findings(&Arc::new(program), &maps, Some(BUDGET))
 }
 
-fn of(text: &str, program_type: &str, map: Option<(MapKind, u32, u32, u32)>) -> Vec<Finding> {
+fn of(text: &str, program_type: &str, map: Option<GapMap>) -> Vec<Finding> {
     report(assemble(text).unwrap_or_else(|error| panic!("{error}\n{text}")), program_type, map)
 }
 
@@ -194,7 +197,7 @@ fn from_hex(text: &str) -> Vec<u8> {
 #[test]
 fn the_report_refuses_what_the_target_refuses_and_nothing_else() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/isa");
-    let mut programs: Vec<(String, Vec<u8>, Option<(MapKind, u32, u32, u32)>)> = Vec::new();
+    let mut programs: Vec<(String, Vec<u8>, Option<GapMap>)> = Vec::new();
     for gap in GAPS {
         let code = assemble(gap.asm).unwrap().into_iter().flat_map(Insn::to_bytes).collect();
         programs.push((gap.name.to_owned(), code, gap.map));
@@ -208,6 +211,25 @@ fn the_report_refuses_what_the_target_refuses_and_nothing_else() {
                 programs.push((name, from_hex(vector["code"].as_str().unwrap()), None));
             }
         }
+    }
+    // And instructions at random, of those that a way can be found through.
+    let mut random = Random(5);
+    for number in 0..2000 {
+        let mut code = Vec::new();
+        for _ in 0..random.below(24) {
+            let codes =
+                [0x07, 0x0f, 0x18, 0x55, 0x61, 0x63, 0x67, 0x7a, 0x7b, 0x79, 0x85, 0x95, 0xb4, 0xb7, 0xbc, 0xbf, 0xc5];
+            let insn = Insn {
+                code: random.pick(&codes),
+                dst: random.below(11) as u8,
+                src: random.below(11) as u8 * u8::from(random.below(4) > 0),
+                off: random.below(7) as i16 * random.pick(&[1, -8, 1 << 12]),
+                imm: random.pick(&[0, 1, 2, 3, 4, 6, -8, 32, i32::MIN, i32::MAX]),
+            };
+            code.extend(insn.to_bytes());
+        }
+        code.extend(assemble("r0 = 0\nexit").unwrap().into_iter().flat_map(Insn::to_bytes));
+        programs.push((format!("random {number}"), code, None));
     }
     let mut counts = [0, 0];
     for (name, code, map) in programs {
@@ -243,4 +265,75 @@ fn a_program_that_cannot_be_followed_is_unknown() {
     let many = "if r1 == 0 goto +0\n".repeat(40_000) + "r0 = 0\nexit";
     let found = of(&many, "axvisor", None);
     assert!(found.iter().any(|f| f.effect == Effect::Unknown && f.reason.starts_with("it is too large")), "{found:?}");
+}
+
+/// A program of pieces chosen at random, all of which a verifier would take: look-ups, updates and deletes in `map[0]`,
+/// and what can be done with their results. r6 and r7 are numbers, r8 is a looked-up value or 0.
+fn pieces(random: &mut Random) -> String {
+    let mut text = "r6 = 1\nr7 = 2\nr8 = 0\n*(u64 *)(r10 -24) = 0\n".to_owned();
+    for label in 0..=random.below(8) {
+        let key = random.below(3);
+        let at_key = format!("*(u32 *)(r10 -4) = {key}\nr1 = map[0]\nr2 = r10\nr2 += -4\n");
+        let flags = random.below(4);
+        let value = format!("*(u64 *)(r10 -16) = r6\nr3 = r10\nr3 += -16\nr4 = {flags}\n");
+        let result = random.pick(&[
+            "",
+            "if r0 == 0 goto +1\nr6 += 1\n",
+            "if w0 s>= 0 goto +1\nr6 += 1\n",
+            "r0 <<= 32\nr0 s>>= 63\nr6 ^= r0\n",
+            "*(u64 *)(r10 -32) = r0\nr1 = *(u64 *)(r10 -32)\nr6 ^= r1\n",
+            "w7 = w0\n",
+            "if r0 == -17 goto +1\nr6 += 2\n",
+        ]);
+        let found = random.pick(&["r7 = *(u64 *)(r0 +0)\n", "*(u64 *)(r0 +0) = r6\n", "r8 = r0\n", "r6 += 1\n"]);
+        let held = random.pick(&["r7 = *(u64 *)(r8 +0)\n", "*(u32 *)(r8 +4) = r7\n", "*(u64 *)(r10 -24) = r8\n"]);
+        text += &match random.below(7) {
+            0 | 1 => format!("{at_key}call bpf_map_lookup_elem#1\nif r0 == 0 goto l{label}\n{found}l{label}:\n"),
+            2 => format!("{at_key}{value}call bpf_map_update_elem#2\n{result}"),
+            3 => format!("{at_key}call bpf_map_delete_elem#3\n{result}"),
+            4 => format!("if r8 == 0 goto l{label}\n{held}l{label}:\n"),
+            5 => "r8 = *(u64 *)(r10 -24)\n".to_owned(),
+            _ => {
+                random.pick(&["w6 %= w7\n", "r6 += -3\n", "r7 = (s8)r6\n", "if r6 > -5 goto +1\nr7 += 1\n"]).to_owned()
+            }
+        };
+    }
+    text + "r0 = r6\nr0 ^= r7\nexit"
+}
+
+/// What two runs and the map come to.
+fn comes_to(text: &str, map: GapMap, target: Target) -> Result<(Vec<Result<u64, ()>>, Vec<u8>), String> {
+    let bench = Bench::new(Options { target, ..Options::default() }).unwrap();
+    let code: Vec<u8> = assemble(text).unwrap().into_iter().flat_map(Insn::to_bytes).collect();
+    let created = bench.create_map(spec(map)).unwrap();
+    let program = bench.load_bytes("program", &code, "axvisor", "GPL", &[(0, created)]).map_err(|e| e.to_string())?;
+    let run = || bench.run_program(program, &mut [0; 64], ByHand::default(), None).unwrap().result.map_err(|_| ());
+    let results = vec![run(), run()];
+    let mut entries = Vec::new();
+    for key in 0..4_u32 {
+        let mut value = Vec::new();
+        let _missing = bench.map(created).unwrap().map.lookup_user(&key.to_le_bytes(), 0, &mut value);
+        entries.push(value);
+    }
+    Ok((results, entries.concat()))
+}
+
+#[test]
+fn programs_that_run_come_to_the_same_on_both_targets() {
+    let mut random = Random(7);
+    let (mut runs, mut differ) = (0, 0);
+    for _ in 0..3000 {
+        let kind = random.pick(&[MapKind::Hash, MapKind::LruHash, MapKind::Array]);
+        let map = (kind, 4, 8, random.pick(&[1, 2, 4]));
+        let text = pieces(&mut random);
+        let verdict = Verdict::of(&of(&text, "axvisor", Some(map)));
+        let [linux, axvisor] = [Target::Linux, Target::Axvisor].map(|target| comes_to(&text, map, target));
+        assert_ne!(verdict, Verdict::Refused, "{axvisor:?}\n{text}");
+        if linux != axvisor {
+            assert_eq!(verdict, Verdict::Differs, "{map:?}: {linux:?}, {axvisor:?}\n{text}");
+            differ += 1;
+        }
+        runs += usize::from(verdict == Verdict::Runs);
+    }
+    assert!(runs > 300 && differ > 300, "{runs} run, {differ} differ");
 }

@@ -28,6 +28,9 @@ impl Places {
     }
 }
 
+/// Distances from r10 beyond this one are as good as any.
+const FAR: i32 = 1 << 16;
+
 /// Where in the function's own frame a value may point to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Own {
@@ -138,7 +141,10 @@ impl Value {
     pub(super) fn moved(&self, by: Option<i64>) -> Value {
         let own = match (self.own, by.and_then(|by| i32::try_from(by).ok())) {
             (Own::No, _) => Own::No,
-            (Own::At(at), Some(by)) => at.checked_add(by).map_or(Own::Anywhere, Own::At),
+            (Own::At(at), Some(by)) => match at.checked_add(by) {
+                Some(at) if (-FAR..=FAR).contains(&at) => Own::At(at),
+                _ => Own::Anywhere,
+            },
             _ => Own::Anywhere,
         };
         Value { own, outcome: None, map: None, number: None, not_zero: false, ..self.clone() }
