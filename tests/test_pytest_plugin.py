@@ -577,3 +577,29 @@ def test_an_error_of_axebpf_ends_in_the_line_of_the_test(run: Run) -> None:
         ['>   *bench.maps[[]"NONE"]', "E *NotFound: *no map NONE*", "test_inner.py:2: NotFound"]
     )
     run(text, "--full-trace").stdout.fnmatch_lines(["*maps.py:*: NotFound"])
+
+
+def test_a_comparison_of_targets_that_fails_prints_its_first_difference(run: Run) -> None:
+    result = run(
+        """
+        from axebpf import assemble
+        from axebpf.hypervisor import Events
+
+        def test_it(bench):
+            halve = bench.load_bytes(assemble("r0 = -7\\nr0 s/= 2\\nexit"), type="axvisor", name="halve")
+            halve.attach("vmm:vm_destroy")
+            events = [Events("vmm:vm_destroy", time_ns=5, vm_id=3)]
+            assert bench.compare(halve, events, target="linux", maps="kbpf")
+            assert bench.compare(halve, events)
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E * <Comparison: axvisor differs from linux at event 1 of 1: the run of halve: linux returned -3, *",
+            "*axebpf: compared*",
+            "  event 1: vmm:vm_destroy at 5 ns on CPU 0: vm_id=3",
+            "  from instruction 1 of halve: r0 s/= 2",
+            "  instead: compile with -mcpu=v3",
+        ]
+    )

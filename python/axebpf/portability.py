@@ -1,4 +1,4 @@
-"""What becomes of a program on each target, and the table of what AxVisor does otherwise than Linux.
+r"""What becomes of a program on each target, and the table of what AxVisor does otherwise than Linux.
 
 `Program.portability` has a report a target, whatever the target of its bench is; `axebpf check` prints them for files.
 
@@ -12,7 +12,7 @@ A verdict is
 What is found may be more than what a run meets: where it depends on data which way a program goes, all ways count.
 
 >>> from axebpf import Bench, assemble
->>> program = Bench().load_bytes(assemble("r1 = 0x1280\\nr0 = (s8)r1\\nexit"))
+>>> program = Bench().load_bytes(assemble("r1 = 0x1280\nr0 = (s8)r1\nexit"))
 >>> report = program.portability["axvisor"]
 >>> report.verdict
 'differs'

@@ -21,7 +21,7 @@ from axebpf.bench.loaded import LoadedObject, programs_of
 from axebpf.bench.program import Program
 from axebpf.bench.run import Progress
 from axebpf.bench.twin import Twin
-from axebpf.errors import AttachError, AxebpfError, BenchClosed, LoadError, ProgramFault
+from axebpf.errors import AttachError, AxebpfError, BenchClosed, LoadError, PortabilityError, ProgramFault
 from axebpf.portability import GAPS
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _refusals(plan: _Plan) -> Iterator[tuple[str, Refusal]]:
             with plan.twin(side) as twin:
                 attached = len(twin.links)
         except AxebpfError as error:
-            yield side.name, Refusal(str(error), _why_refused(plan) if side.target == "axvisor" else ())
+            gap = error.gap if isinstance(error, PortabilityError) else None
+            yield side.name, Refusal(str(error), gap, _why_refused(plan) if side.target == "axvisor" else ())
             continue
         if not attached:
             names = ", ".join(program.name for program in plan.programs) or "no program"

@@ -37,8 +37,10 @@ class Refusal(NamedTuple):
 
     message: str
     """What it said."""
+    gap: str | None
+    """The gap that this is about, where it is one that is known."""
     reasons: tuple[Finding, ...]
-    """What the report on portability has to say about that."""
+    """Everything that this side refuses, as the report on portability has it, each gap once."""
 
 
 class ProgramComparison(NamedTuple):
@@ -165,7 +167,8 @@ class Comparison(NamedTuple):
             yield f"  {side}: {first}"
             yield from (f"  {line}" for line in more)
             for reason in refusal.reasons:
-                yield from _reason(reason)
+                if reason.gap != refusal.gap:
+                    yield from _reason(reason)
         if self.first is not None:
             yield from _first(self.first, self.sides)
         for name, program in self.programs.items():
@@ -197,8 +200,9 @@ def _counted(count: int, one: str, many: str) -> str:
 def _runs(program: ProgramComparison) -> str:
     if not any(program.runs):
         return "never ran"
-    runs = _counted(max(program.runs), "run", "runs")
-    text = f"{program.different} of {runs} differ" if program.different else f"{runs}, all equal"
+    runs = max(program.runs)
+    equal = f"{_counted(runs, 'run', 'runs')}, equal"
+    text = f"{program.different} of {runs} runs differ" if program.different else equal
     return f"{text}; {program.faults[0]} and {program.faults[1]} stopped by a fault" if any(program.faults) else text
 
 

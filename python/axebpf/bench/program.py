@@ -228,12 +228,12 @@ class Program:
 
     @property
     def portability(self) -> Mapping[str, Portability]:
-        """What becomes of it on each target, whatever the target of its bench is: verdict and findings, by target.
+        r"""What becomes of it on each target, whatever the target of its bench is: verdict and findings, by target.
 
         It is worked out when it is asked for. Raises AttachError where the program is unloaded.
 
         >>> from axebpf import Bench, assemble
-        >>> program = Bench().load_bytes(assemble("call bpf_get_current_vm_id\\nexit"), type="tracepoint")
+        >>> program = Bench().load_bytes(assemble("call bpf_get_current_vm_id\nexit"), type="tracepoint")
         >>> {target: report.verdict for target, report in program.portability.items()}
         {'linux': 'refused', 'axvisor': 'runs'}
         """

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from axebpf import _native
 from axebpf.cli.console import Screen
 from axebpf.cli.objects import read_object
 from axebpf.errors import LoadError, SourceLine
@@ -21,13 +20,13 @@ __all__ = ["EXIT_CODES", "HELP", "Target", "check"]
 
 HELP = """Say what becomes of the programs of object files on each target: runs, differs, refused or unknown, and why.
 
-Nothing is loaded or run. Each program has a line for each target and each reason: the file, the program, the target,
-the verdict, the source line and instruction, the reason, and what can be done instead. Of Linux only what it is known to
-refuse is said, because there is no verifier yet.
+Nothing is loaded or run. Each program has a line for each target: file, program, target, verdict, and the gravest
+reason: source line, instruction, what it is about, what the target does with it, and what can be done instead. Further
+reasons follow, a line each. Of Linux only what it is known to refuse is said, because there is no verifier yet.
 
 With --json, each program is one object, on a line of its own: file, section, program; verdict, which is accept, reject
 (a chosen target refuses it) or error (it cannot be read or linked); rule (the row of the table of gaps, if it is about
-one), insn, source (file, line, column, text) and message of the first reason why it is not accepted; insns_processed,
+one), insn, source (file, line, column, text) and message of the gravest reason why it is not accepted; insns_processed,
 which is null as long as there is no verifier; time_us; and portability, by target: verdict and findings (gap, effect,
 insn, source, what, reason, instead).
 """
@@ -147,12 +146,22 @@ def _show(screen: Screen, checked: _Checked) -> None:
     if checked.error is not None:
         _line(screen, name, "error", checked.error)
     for target, report in checked.portability.items():
-        for finding in report.findings or (None,):
-            # A program that is refused for one reason may differ for another.
-            verdict = report.verdict if finding is None else finding.effect
-            _line(screen, f"{name}: {target}", verdict, "" if finding is None else str(finding))
+        # Those of the program's verdict come first, and those of one reason together.
+        order = sorted(report.findings, key=lambda finding: finding.effect != report.verdict)
+        reasons: dict[tuple[str | None, str], list[Finding]] = {}
+        for finding in order:
+            reasons.setdefault((finding.gap, finding.what if finding.gap is None else finding.effect), []).append(
+                finding
+            )
+        if not reasons:
+            _line(screen, f"{name}: {target}", report.verdict)
+        for number, found in enumerate(reasons.values()):
+            more = (
+                f" (also at instruction {', '.join(str(finding.insn) for finding in found[1:])})" if found[1:] else ""
+            )
+            _line(screen, f"  {target}" if number else f"{name}: {target}", found[0].effect, f"{found[0]}{more}")
 
 
-def _line(screen: Screen, name: str, verdict: str, reason: str) -> None:
+def _line(screen: Screen, name: str, verdict: str, reason: str = "") -> None:
     text = Text(f"{name}: ").append(verdict, _STYLES.get(verdict, "dim"))
     screen.line(text.append(f": {reason}") if reason else text)

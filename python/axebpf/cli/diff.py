@@ -124,4 +124,4 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _refusal(refusal: Refusal) -> dict[str, Any]:
-    return {"message": refusal.message, "reasons": list(map(_finding, refusal.reasons))}
+    return {"message": refusal.message, "gap": refusal.gap, "reasons": list(map(_finding, refusal.reasons))}

@@ -43,6 +43,7 @@ def sections(bench: TestedBench) -> list[tuple[str, str]]:
     if bench.closed:
         return [("axebpf", "the test has closed its bench, so nothing of it can be shown")]
     parts: list[tuple[str, Callable[[TestedBench], Iterator[str]]]] = [
+        ("compared", _compared),
         ("last events", _events),
         ("trace", _trace),
         ("maps that changed", _maps),
@@ -50,6 +51,12 @@ def sections(bench: TestedBench) -> list[tuple[str, str]]:
     ]
     made = [(f"axebpf: {title}", "\n".join(lines(bench))) for title, lines in parts]
     return [(title, text) for title, text in made if text]
+
+
+def _compared(bench: TestedBench) -> Iterator[str]:
+    """The last comparison in which something differs."""
+    if bench.noted.different:
+        yield str(bench.noted.different[-1])
 
 
 def _events(bench: TestedBench) -> Iterator[str]:

@@ -14,6 +14,7 @@ from axebpf.bench import (
     EVERYDAY_ENGINES,
     TARGETS,
     Bench,
+    Comparison,
     LoadedObject,
     Program,
     TracepointHandle,
@@ -38,6 +39,8 @@ class Noted:
     """Programs."""
     maps: list[Map] = field(default_factory=list)
     """Maps, without the sections that hold global variables."""
+    different: list[Comparison] = field(default_factory=list)
+    """Comparisons of targets in which something differs."""
 
 
 class TestedBench(Bench):
@@ -75,6 +78,13 @@ class TestedBench(Bench):
         made = super().create_map(*args, **options)
         self.noted.maps.append(made)
         return made
+
+    def compare(self, *args: Any, **options: Any) -> Comparison:
+        """As of `Bench`."""
+        found = super().compare(*args, **options)
+        if not found:
+            self.noted.different.append(found)
+        return found
 
     def place_of(self, program: Program) -> TracepointHandle | None:
         """The tracepoint that a program's section names, if there is one of that name."""

@@ -200,6 +200,11 @@ fn a_queue_is_pushed_peeked_and_popped() {
         map.push(Bytes::from(&value[..]), 0).unwrap(); // the third drives out the first
     }
     assert_eq!((map.len(), value_of(&*map, b"")), (2, Ok(b"cd".to_vec())));
+    for _ in 0..2 {
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        assert_eq!(map.dump_user(&mut keys, &mut values), Ok(2));
+        assert_eq!((keys.as_slice(), values.as_slice()), (&b""[..], &b"cdef"[..]), "and all are still there");
+    }
     map.begin_run();
     let oldest = look_up(&*map, b"");
     store(oldest, b'x');

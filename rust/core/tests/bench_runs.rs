@@ -42,7 +42,7 @@ fn what_each_run_came_to_is_kept_in_order_and_a_fault_stops_nothing() {
     let bench = bench();
     let five = attach(&bench, "tracepoint", FIVE);
     let raw = attach(&bench, "raw_tracepoint", "r0 = *(u64 *)(r1 +0)\nr0 += 1\nexit");
-    let axvisor = attach(&bench, "axvisor", "r0 = *(u64 *)(r1 +32)\nr0 += 2\nexit");
+    let axvisor = attach(&bench, "axvisor", "r0 = *(u64 *)(r1 +24)\nr0 += 2\nexit");
     assert_eq!(fire(&bench, &[1]), 1);
     assert_eq!(bench.take_runs(), [], "nobody has asked yet");
 
@@ -65,7 +65,7 @@ fn the_first_instructions_of_a_run_are_kept_where_they_are_wanted() {
     for (program_type, text) in [
         ("tracepoint", "r6 = *(u64 *)(r1 +8)\nr0 = 3\nr0 += r6\nexit"),
         ("raw_tracepoint", "r6 = *(u64 *)(r1 +0)\nr0 = 3\nr0 += r6\nexit"),
-        ("axvisor", "r6 = *(u64 *)(r1 +32)\nr0 = 3\nr0 += r6\nexit"),
+        ("axvisor", "r6 = *(u64 *)(r1 +24)\nr0 = 3\nr0 += r6\nexit"),
     ] {
         attach(&bench, program_type, text);
     }

@@ -136,6 +136,19 @@ impl State {
         Ok(walk.into_inner())
     }
 
+    /// The values of a queue, the oldest first. kbpf-basic has no walk through one, so each is taken out and put back
+    /// behind the others.
+    fn turn(&mut self, entries: usize, value_size: usize) -> Result<Walk, Errno> {
+        let mut walk = Walk { entries, ..Walk::default() };
+        let mut value = vec![0; value_size];
+        for _ in 0..entries {
+            guarded(|| self.map.map_mut().pop_elem(&mut value))?;
+            guarded(|| self.map.map_mut().push_elem(&value, 0))?;
+            walk.values.extend_from_slice(&value);
+        }
+        Ok(walk)
+    }
+
     /// Takes over what programs have stored into looked-up values.
     fn settle(&mut self, spec: &MapSpec) {
         for (key, value) in self.cells.changed() {
@@ -319,7 +332,11 @@ impl Map for KbpfMap {
     }
 
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
-        let mut walk = self.settled(|state| state.walk(None))?;
+        let entries = if self.spec.kind == MapKind::Queue { self.len() } else { 0 };
+        let mut walk = self.settled(|state| match self.spec.kind {
+            MapKind::Queue => state.turn(entries, self.spec.value_size as usize),
+            _ => state.walk(None),
+        })?;
         keys.append(&mut walk.keys);
         values.append(&mut walk.values);
         Ok(walk.entries)

@@ -42,7 +42,7 @@ pub enum BenchError {
         finding: Box<Finding>,
     },
     /// A map that target axvisor refuses.
-    #[error("{}{}", finding.reason, way_out(finding))]
+    #[error("{}: {}{}", finding.what, finding.reason, way_out(finding))]
     RefusedMap {
         /// Map.
         map: String,

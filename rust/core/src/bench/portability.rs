@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Bench, BenchError, BenchMap, Options, Target};
 use crate::map::MapSpec;
-use crate::object::{Object, ObjectProgram, UnknownMapKind};
+use crate::object::{Object, ObjectProgram};
 use crate::portability::{Effect, Finding, Maps, Verdict, linux};
 use crate::program::Program;
 
@@ -82,20 +82,11 @@ pub fn portability_of(object: &Object, program: &ObjectProgram) -> Option<Portab
     let slots = program.maps.iter().map(|name| all.iter().find(|spec| spec.name == *name).copied()).collect();
     let maps = Maps { slots, all };
     let (mut linux, mut axvisor) = (linux(&program, &maps), axvisor(&program, &maps, Options::default().budget));
-    for unknown in object.maps.iter().filter_map(|def| Some(no_such_kind(&def.spec().err()?))) {
-        linux.push(unknown.clone());
-        axvisor.push(unknown);
+    for error in object.maps.iter().filter_map(|def| def.spec().err()) {
+        for found in [&mut linux, &mut axvisor] {
+            found.retain(|finding| finding.effect != Effect::Unknown);
+            found.push(Finding::refused_map(&error.map, &error));
+        }
     }
     Some(Portability { linux, axvisor })
-}
-
-fn no_such_kind(error: &UnknownMapKind) -> Finding {
-    Finding {
-        gap: None,
-        effect: Effect::Refused,
-        insn: None,
-        what: format!("map {}", error.map),
-        reason: error.to_string(),
-        instead: "",
-    }
 }

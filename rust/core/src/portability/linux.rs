@@ -41,7 +41,7 @@ pub fn linux(program: &Arc<Program>, maps: &Maps<'_>) -> Vec<Finding> {
     }
     for spec in &maps.all {
         if let Err(error) = map::create((*spec).clone(), 1) {
-            found.push(refused(None, format!("map {}", spec.name), error.to_string(), ""));
+            found.push(Finding::refused_map(&spec.name, &error));
         }
     }
     if found.is_empty() {

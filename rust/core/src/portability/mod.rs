@@ -49,6 +49,16 @@ pub struct Finding {
     pub instead: &'static str,
 }
 
+impl Finding {
+    /// A map that is refused, with the words of the error.
+    #[must_use]
+    pub fn refused_map(map: &str, error: &dyn std::error::Error) -> Finding {
+        let (what, text) = (format!("map {map}"), error.to_string());
+        let reason = text.strip_prefix(&format!("{what}: ")).unwrap_or(&text).to_owned();
+        Finding { gap: None, effect: Effect::Refused, insn: None, what, reason, instead: "" }
+    }
+}
+
 /// What becomes of a program on a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

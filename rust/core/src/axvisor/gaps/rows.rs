@@ -576,9 +576,9 @@ pub const GAPS: &[Gap] = &[
     // The context.
     Gap {
         name: "record of a tracepoint",
-        what: "the context of a program that is not SEC(\"axvisor/…\"), here vm_id of the record, at offset 8",
-        linux: "is the record, the arguments or the registers, by the program's type",
-        axvisor: "is TraceContext: other members at other places; here the time of the event",
+        what: "a load from the context of a program that is not SEC(\"axvisor/…\")",
+        linux: "gives a part of the record, the arguments or the registers, by the program's type",
+        axvisor: "gives what TraceContext has there (of a record's vm_id, at offset 8, the time of the event)",
         instead: "write the program for TraceContext: SEC(\"axvisor/…\")",
         sign: Some(Sign::ContextLoad),
         map: Some((MapKind::Array, 4, 8, 1)),

@@ -86,6 +86,7 @@ impl Walk<'_> {
         };
         self.touched(at, state, value, stores);
         let part = match value.own {
+            Own::No if stores && state.shared => None,
             Own::No => return,
             Own::At(offset) => Some((offset, size.unwrap_or(-offset).max(0))),
             Own::Anywhere => None,

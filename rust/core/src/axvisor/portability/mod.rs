@@ -4,6 +4,7 @@
 //! [`walk`] has followed through the program. What AxVisor refuses is asked of what refuses it on target axvisor: the
 //! engine's loader and the creation of maps. So a report and a load cannot disagree.
 
+mod access;
 mod calls;
 mod met;
 mod outcome;
@@ -74,8 +75,8 @@ fn meets(program: &Program, gap: &Gap, at: usize, from: Places) -> Finding {
     let of = match from {
         Places::Nowhere => String::new(),
         Places::One(call) if call == at => String::new(),
-        Places::One(call) => format!(" (of instruction {call})"),
-        Places::Several => " (of several instructions)".to_owned(),
+        Places::One(call) => format!(" (the call at instruction {call})"),
+        Places::Several => " (of one of several calls)".to_owned(),
     };
     Finding {
         gap: Some(gap.name),
@@ -125,10 +126,7 @@ pub fn refused_map(error: &MapError, spec: &MapSpec) -> Finding {
     let gap = GAPS.iter().find(|gap| matches!(gap.sign, Some(Sign::Map(is)) if is(spec)));
     Finding {
         gap: gap.map(|gap| gap.name),
-        effect: Effect::Refused,
-        insn: None,
-        what: format!("map {}", spec.name),
-        reason: error.to_string(),
         instead: gap.map_or("", |gap| gap.instead),
+        ..Finding::refused_map(&spec.name, error)
     }
 }
