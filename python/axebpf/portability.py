@@ -30,10 +30,7 @@ from typing import NamedTuple
 from axebpf import _native
 from axebpf.errors import SourceLine
 
-__all__ = ["GAPS", "TARGETS", "Finding", "Gap", "Portability", "gap_tables", "reports"]
-
-TARGETS = ("linux", "axvisor")
-"""The targets that there are reports on."""
+__all__ = ["GAPS", "Finding", "Gap", "Portability", "gap_tables", "reports"]
 
 
 class Gap(NamedTuple):
