@@ -34,11 +34,25 @@ def objects(ran: Any) -> list[dict[str, Any]]:
 def test_a_refused_program_has_a_line_for_each_reason(cli: Any) -> None:
     ran = cli("check", "--target", "axvisor", example("exits.bpf.o"))
     assert (ran.code, ran.err) == (1, "")
-    head = f"{example('exits.bpf.o')}: on_exit: axvisor: "
-    lines = [line.removeprefix(head) for line in ran.out.splitlines()]
-    report = Bench().load(example("exits.bpf.o"))["on_exit"].portability["axvisor"]
-    assert lines == [f"{finding.effect}: {finding}" for finding in report.findings]
-    assert any(line.startswith("refused: ./exits.bpf.c:") and "instead: use a per-CPU key" in line for line in lines)
+    first, *others = ran.out.splitlines()
+    findings = Bench().load(example("exits.bpf.o"))["on_exit"].portability["axvisor"].findings
+    refused = [finding for finding in findings if finding.effect == "refused"]
+    # What it is refused for comes first, in full.
+    also = f" (also at instruction {refused[1].insn})"
+    assert first == f"{example('exits.bpf.o')}: on_exit: axvisor: refused: {refused[0]}{also}"
+    for part in ("./exits.bpf.c:", "atomic operations", "instead: use a per-CPU key"):
+        assert part in first
+    # The other reasons stand behind it, each with all its instructions.
+    assert {line[: line.index(": ", 12)] for line in others} == {"  axvisor: differs"}
+    assert len(others) == len({finding.gap for finding in findings if finding.effect == "differs"}) == 3
+    told = "\n".join(others)
+    assert all(str(finding.insn) in told for finding in findings if finding.effect == "differs")
+
+
+def test_each_map_that_is_refused_has_a_line(cli: Any) -> None:
+    ran = cli("check", "--target", "axvisor", example("task_switches.bpf.o"))
+    lines = [line for line in ran.out.splitlines() if ": map " in line]
+    assert [line.split(": refused: ")[1].split(":")[0] for line in lines] == ["map RUNNING", "map ON_CPU_NS"]
 
 
 def test_a_program_that_runs_is_one_line(cli: Any) -> None:

@@ -32,7 +32,7 @@ __all__ = [
 
 _Layout = tuple[Any, ...]
 _Finding = tuple[str | None, str, int | None, str, str, str]
-_Report = tuple[str, str, list[_Finding]]
+_Report = tuple[str, list[_Finding]]
 _Ran = tuple[int | None, BaseException | None, int | None, int, list[str], bytes]
 _Worst = tuple[int, int, int]
 
@@ -445,8 +445,8 @@ class Program:
     def reset_profile(self) -> None:
         """Forgets those counts."""
 
-    def portability(self) -> list[_Report]:
-        """Of each target, its name, the verdict, and findings.
+    def portability(self, target: str) -> _Report:
+        """The verdict on a target, and findings.
 
         A finding is row of the table of gaps, effect, instruction, what it is about, reason, what to do instead. Raises
         AttachError where the program is unloaded.
@@ -593,7 +593,7 @@ class Object:
         Keys: name, section, type, target, autoload, insns, maps, lines, subprograms, refused (why it cannot be loaded).
         """
 
-    def portability(self, program: int) -> list[_Report] | None:
+    def portability(self, program: int, target: str) -> _Report | None:
         """As `Program.portability`, of the program at a place in `programs`; None for one that cannot be linked."""
 
     def layout(self, name: str) -> _Layout:

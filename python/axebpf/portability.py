@@ -24,13 +24,13 @@ instead: compile with -mcpu=v3
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from axebpf import _native
 from axebpf.errors import SourceLine
 
-__all__ = ["GAPS", "Finding", "Gap", "Portability", "gap_tables", "reports"]
+__all__ = ["GAPS", "Finding", "Gap", "Portability", "gap_tables", "report"]
 
 
 class Gap(NamedTuple):
@@ -114,8 +114,8 @@ _Line = tuple[int, str, int, int, str]
 _Row = tuple[str | None, str, int | None, str, str, str]
 
 
-def reports(native: Iterable[tuple[str, str, Sequence[_Row]]], lines: Sequence[_Line]) -> Mapping[str, Portability]:
-    """Reports as the core gives them, by target, with the source lines of the program."""
+def report(native: tuple[str, Sequence[_Row]], lines: Sequence[_Line]) -> Portability:
+    """A report as the core gives it, with the source lines of the program."""
     slots = [slot for slot, *_ in lines]
 
     def line(insn: int | None) -> SourceLine | None:
@@ -129,4 +129,5 @@ def reports(native: Iterable[tuple[str, str, Sequence[_Row]]], lines: Sequence[_
         gap, effect, insn, what, reason, instead = row
         return Finding(gap, effect, insn, line(insn), what, reason, instead)
 
-    return {target: Portability(verdict, tuple(map(finding, found))) for target, verdict, found in native}
+    verdict, found = native
+    return Portability(verdict, tuple(map(finding, found)))

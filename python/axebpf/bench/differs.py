@@ -14,7 +14,7 @@ __all__ = ["warn"]
 def warn(programs: Iterable[Program]) -> None:
     """One PortabilityWarning for each of them, on behalf of whoever called `Bench.load`."""
     for program in programs:
-        report = program.portability["axvisor"]
+        report = program._portability("axvisor")
         if report.verdict != "differs":
             continue
         first, *others = [finding for finding in report.findings if finding.effect == "differs"]

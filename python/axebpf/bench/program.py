@@ -237,9 +237,15 @@ class Program:
         >>> {target: report.verdict for target, report in program.portability.items()}
         {'linux': 'refused', 'axvisor': 'runs'}
         """
-        from axebpf.portability import reports
+        from axebpf.bench import TARGETS
 
-        return reports(self._native.portability(), self._native.lines)
+        return {target: self._portability(target) for target in TARGETS}
+
+    def _portability(self, target: str) -> Portability:
+        """The report on one target."""
+        from axebpf.portability import report
+
+        return report(self._native.portability(target), self._native.lines)
 
     def attach(
         self,

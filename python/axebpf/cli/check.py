@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from axebpf.cli.console import Screen
 from axebpf.cli.objects import read_object
 from axebpf.cli.options import one_of
 from axebpf.errors import LoadError, SourceLine
-from axebpf.portability import Finding, Portability, reports
+from axebpf.portability import Finding, Portability, report
 
 __all__ = ["EXIT_CODES", "HELP", "check"]
 
@@ -57,7 +58,7 @@ class _Checked:
     def refusal(self, strict: bool) -> Finding | None:
         """The first reason why it is not accepted."""
         effects = ("refused", "differs") if strict else ("refused",)
-        found = [finding for report in self.portability.values() for finding in report.findings]
+        found = [finding for of in self.portability.values() for finding in of.findings]
         return next((finding for effect in effects for finding in found if finding.effect == effect), None)
 
     def verdict(self, strict: bool) -> str:
@@ -79,7 +80,7 @@ class _Checked:
             "message": self.error or why,
             "insns_processed": None,
             "time_us": self.time_us,
-            "portability": {target: _report(report) for target, report in self.portability.items()},
+            "portability": {target: _report(of) for target, of in self.portability.items()},
         }
 
 
@@ -117,9 +118,9 @@ def _check(file: str, targets: tuple[str, ...]) -> Iterator[_Checked]:
             yield _Checked(file, section, name, error=entry["refused"].removeprefix(f"{file}: "))
             continue
         begin = time.perf_counter_ns()
-        native = found.portability(index) or []
+        native = {target: found.portability(index, target) for target in targets}
         spent = (time.perf_counter_ns() - begin) // 1000
-        portability = {of: report for of, report in reports(native, entry["lines"]).items() if of in targets}
+        portability = {target: report(of, entry["lines"]) for target, of in native.items() if of is not None}
         yield _Checked(file, section, name, None, spent, portability)
 
 
@@ -127,9 +128,9 @@ def _source(line: SourceLine | None) -> dict[str, Any] | None:
     return None if line is None else line._asdict()
 
 
-def _report(report: Portability) -> dict[str, Any]:
-    findings = [{**found._asdict(), "line": _source(found.line)} for found in report.findings]
-    return {"verdict": report.verdict, "findings": [_renamed(found) for found in findings]}
+def _report(of: Portability) -> dict[str, Any]:
+    findings = [{**found._asdict(), "line": _source(found.line)} for found in of.findings]
+    return {"verdict": of.verdict, "findings": [_renamed(found) for found in findings]}
 
 
 def _renamed(found: dict[str, Any]) -> dict[str, Any]:
@@ -141,21 +142,23 @@ def _show(screen: Screen, checked: _Checked) -> None:
     name = ": ".join(part for part in (checked.file, checked.program) if part is not None)
     if checked.error is not None:
         _line(screen, name, "error", checked.error)
-    for target, report in checked.portability.items():
-        # Those of the program's verdict come first, and those of one reason together.
-        order = sorted(report.findings, key=lambda finding: finding.effect != report.verdict)
-        reasons: dict[tuple[str | None, str], list[Finding]] = {}
-        for finding in order:
-            reasons.setdefault((finding.gap, finding.what if finding.gap is None else finding.effect), []).append(
-                finding
-            )
+    for target, of in checked.portability.items():
+        reasons = _by_reason(of)
         if not reasons:
-            _line(screen, f"{name}: {target}", report.verdict)
-        for number, found in enumerate(reasons.values()):
-            more = (
-                f" (also at instruction {', '.join(str(finding.insn) for finding in found[1:])})" if found[1:] else ""
-            )
-            _line(screen, f"  {target}" if number else f"{name}: {target}", found[0].effect, f"{found[0]}{more}")
+            _line(screen, f"{name}: {target}", of.verdict)
+        for number, (first, *others) in enumerate(reasons):
+            also = f" (also at instruction {', '.join(str(found.insn) for found in others)})" if others else ""
+            _line(screen, f"  {target}" if number else f"{name}: {target}", first.effect, f"{first}{also}")
+
+
+def _by_reason(of: Portability) -> list[list[Finding]]:
+    """Findings of one reason together, and first those that the verdict is about."""
+    reasons: dict[tuple[bool, str], list[Finding]] = {}
+    for found in of.findings:
+        of_maps = found.insn is None
+        key = (found.effect != of.verdict, found.gap if found.gap and not of_maps else f"{found.what}: {found.reason}")
+        reasons.setdefault(key, []).append(found)
+    return [reasons[key] for key in sorted(reasons, key=operator.itemgetter(0))]
 
 
 def _line(screen: Screen, name: str, verdict: str, reason: str = "") -> None:

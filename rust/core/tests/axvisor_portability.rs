@@ -225,7 +225,7 @@ fn the_report_refuses_what_the_target_refuses_and_nothing_else() {
         let refused = Verdict::of(&found) == Verdict::Refused;
         assert_eq!(refused, loaded.is_err(), "{name}: {found:#?}\n{loaded:?}");
         if let Ok(index) = loaded {
-            assert_eq!(bench.portability(index).unwrap().axvisor, found, "{name}");
+            assert_eq!(bench.portability(index, Target::Axvisor).unwrap(), found, "{name}");
         }
         counts[usize::from(refused)] += 1;
     }

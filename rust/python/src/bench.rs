@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
-use axebpf_core::bench::{self, BenchError, CustomHelpers, EngineKind, LoadOptions, MapLibrary, Options, Target};
+use axebpf_core::bench::{self, BenchError, CustomHelpers, EngineKind, LoadOptions, MapLibrary, Options};
 use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::{Fault, Foreign};
@@ -148,7 +148,7 @@ enum ClockArgument {
 }
 
 /// What one of the words stands for that an argument may be.
-fn choice<T: Copy>(py: Python<'_>, argument: &str, given: &str, choices: &[(&str, T)]) -> PyResult<T> {
+pub(crate) fn choice<T: Copy>(py: Python<'_>, argument: &str, given: &str, choices: &[(&str, T)]) -> PyResult<T> {
     let found = choices.iter().find(|(name, _)| *name == given).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
@@ -178,7 +178,7 @@ impl Bench {
         maps: &str,
         endless: bool,
     ) -> PyResult<Bench> {
-        let target = choice(py, "target", target, &[("linux", Target::Linux), ("axvisor", Target::Axvisor)])?;
+        let target = crate::portability::target(py, target)?;
         let engines =
             [("auto", EngineKind::Interpreter), ("interpreter", EngineKind::Interpreter), ("rbpf", EngineKind::Rbpf)];
         let engine = choice(py, "engine", engine, &engines)?;

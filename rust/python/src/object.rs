@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::error::Error;
-use crate::portability::{Report, reports};
+use crate::portability::{self, Report};
 use crate::program::{lines, subprograms};
 
 /// See the stub.
@@ -94,11 +94,12 @@ impl Object {
         Ok(out)
     }
 
-    /// A report a target of the program at a place in `programs`; none for one that cannot be linked. See
-    /// `portability.rs`.
-    fn portability(&self, py: Python<'_>, program: usize) -> Option<Vec<Report>> {
-        let program = self.0.programs.get(program)?;
-        py.detach(|| axebpf_core::bench::portability_of(&self.0, program)).as_ref().map(reports)
+    /// The report on the program at a place in `programs`; none for one that cannot be linked. See `portability.rs`.
+    fn portability(&self, py: Python<'_>, program: usize, target: &str) -> PyResult<Option<Report>> {
+        let target = portability::target(py, target)?;
+        let Some(program) = self.0.programs.get(program) else { return Ok(None) };
+        let found = py.detach(|| axebpf_core::bench::portability_of(&self.0, program, target));
+        Ok(found.map(portability::report))
     }
 
     /// A dictionary a program; `refused` is the reason why it cannot be loaded.

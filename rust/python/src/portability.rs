@@ -1,23 +1,26 @@
 //! What becomes of a program on each target, and the table of gaps.
 
-use axebpf_core::bench::Portability;
+use axebpf_core::bench::Target;
+use axebpf_core::portability::Verdict;
 use pyo3::prelude::*;
 
 /// Row of the table of gaps, effect, instruction, what it is about, reason, what to do instead.
 type Finding = (Option<&'static str>, &'static str, Option<usize>, String, String, &'static str);
 
-/// Target, verdict, findings.
-pub(crate) type Report = (&'static str, &'static str, Vec<Finding>);
+/// Verdict, findings.
+pub(crate) type Report = (&'static str, Vec<Finding>);
 
-pub(crate) fn reports(of: &Portability) -> Vec<Report> {
-    let finding = |found: &axebpf_core::portability::Finding| {
-        let (what, reason) = (found.what.clone(), found.reason.clone());
-        (found.gap, found.effect.name(), found.insn, what, reason, found.instead)
+pub(crate) fn report(findings: Vec<axebpf_core::portability::Finding>) -> Report {
+    let verdict = Verdict::of(&findings).name();
+    let finding = |found: axebpf_core::portability::Finding| {
+        (found.gap, found.effect.name(), found.insn, found.what, found.reason, found.instead)
     };
-    let report = |(target, verdict, findings): (_, axebpf_core::portability::Verdict, &[_])| {
-        (target, verdict.name(), findings.iter().map(finding).collect())
-    };
-    of.targets().map(report).to_vec()
+    (verdict, findings.into_iter().map(finding).collect())
+}
+
+/// The target of a name.
+pub(crate) fn target(py: Python<'_>, name: &str) -> PyResult<Target> {
+    crate::bench::choice(py, "target", name, &[("linux", Target::Linux), ("axvisor", Target::Axvisor)])
 }
 
 /// See [`gaps`].

@@ -15,7 +15,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyList, PyTuple};
 
 use crate::bench::Shared;
 use crate::error::{Error, exception, program_fault};
-use crate::portability::{Report, reports};
+use crate::portability::{self, Report};
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -173,9 +173,10 @@ impl Program {
     }
 
     /// See `portability.rs`.
-    fn portability(&self, py: Python<'_>) -> PyResult<Vec<Report>> {
-        let found = self.shared.enter(py)?.portability(self.index).map_err(Error::from)?;
-        Ok(reports(&found))
+    fn portability(&self, py: Python<'_>, target: &str) -> PyResult<Report> {
+        let target = portability::target(py, target)?;
+        let found = self.shared.enter(py)?.portability(self.index, target).map_err(Error::from)?;
+        Ok(portability::report(found))
     }
 
     #[pyo3(signature = (force=false))]

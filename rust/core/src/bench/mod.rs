@@ -25,7 +25,7 @@ pub use dispatch::{Fired, Listener, Pause};
 pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
-pub use portability::{Portability, portability_of};
+pub use portability::portability_of;
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 pub use runs::{Run, Step, Steps};
 pub use target::{EngineKind, MapLibrary, Target};

@@ -5,23 +5,13 @@ use std::sync::Arc;
 use super::{Bench, BenchError, BenchMap, Options, Target};
 use crate::map::MapSpec;
 use crate::object::{Object, ObjectProgram};
-use crate::portability::{Effect, Finding, Maps, Verdict, linux};
+use crate::portability::{Effect, Finding, Maps, linux};
 use crate::program::Program;
 
-/// What becomes of a program on the targets, by their names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Portability {
-    /// Findings on target linux.
-    pub linux: Vec<Finding>,
-    /// Findings on target axvisor.
-    pub axvisor: Vec<Finding>,
-}
-
-impl Portability {
-    /// Each target's name, verdict and findings.
-    #[must_use]
-    pub fn targets(&self) -> [(&'static str, Verdict, &[Finding]); 2] {
-        [("linux", Verdict::of(&self.linux), &self.linux), ("axvisor", Verdict::of(&self.axvisor), &self.axvisor)]
+fn findings(program: &Arc<Program>, maps: &Maps<'_>, target: Target, budget: u64) -> Vec<Finding> {
+    match target {
+        Target::Linux => linux(program, maps),
+        Target::Axvisor => axvisor(program, maps, budget),
     }
 }
 
@@ -43,50 +33,44 @@ fn axvisor(_: &Arc<Program>, _: &Maps<'_>, _: u64) -> Vec<Finding> {
 }
 
 impl Bench {
-    /// What becomes of one of its programs on each target.
+    /// What is found of one of its programs on a target, be it the bench's own or the other.
     ///
     /// # Errors
     /// [`BenchError::NoProgram`] where it is gone.
-    pub fn portability(&self, index: usize) -> Result<Portability, BenchError> {
+    pub fn portability(&self, index: usize, target: Target) -> Result<Vec<Finding>, BenchError> {
         let found = self.program(index).filter(|of| of.runnable().is_some());
         let program = found.ok_or(BenchError::NoProgram { index })?;
         let used = program.maps();
+        let slots: Vec<Option<&MapSpec>> = used.0.iter().map(|map| Some(map.spec())).collect();
         let others: Vec<Arc<BenchMap>> = self.maps.borrow().iter().flatten().cloned().collect();
-        let of_object = others.iter().filter(|map| map.object.is_some() && map.object == program.object);
-        let mut all: Vec<&MapSpec> = used.0.iter().map(|map| map.spec()).collect();
-        for spec in of_object.map(|map| map.map.spec()) {
-            if !all.iter().any(|known| known.name == spec.name) {
-                all.push(spec);
+        let mut all = Vec::new();
+        // On the bench's own target they are there.
+        if target != self.options.target {
+            all.extend(slots.iter().copied().flatten());
+            let of_object = others.iter().filter(|map| map.object.is_some() && map.object == program.object);
+            for spec in of_object.map(|map| map.map.spec()) {
+                if !all.iter().any(|known| known.name == spec.name) {
+                    all.push(spec);
+                }
             }
         }
-        let slots: Vec<Option<&MapSpec>> = used.0.iter().map(|map| Some(map.spec())).collect();
-        // On the bench's own target they are there.
-        let maps = |target| {
-            let there = self.options.target == target;
-            Maps { slots: slots.clone(), all: if there { Vec::new() } else { all.clone() } }
-        };
-        let (program, budget) = (program.program(), self.options.budget);
-        Ok(Portability {
-            linux: linux(program, &maps(Target::Linux)),
-            axvisor: axvisor(program, &maps(Target::Axvisor), budget),
-        })
+        Ok(findings(program.program(), &Maps { slots, all }, target, self.options.budget))
     }
 }
 
-/// What becomes of a program of an object on each target, without a bench; none where it cannot be linked.
+/// What is found of a program of an object on a target, without a bench; none where it cannot be linked.
 #[must_use]
-pub fn portability_of(object: &Object, program: &ObjectProgram) -> Option<Portability> {
+pub fn portability_of(object: &Object, program: &ObjectProgram, target: Target) -> Option<Vec<Finding>> {
     let program = Arc::new(program.program.clone().ok()?);
     let specs: Vec<Option<MapSpec>> = object.maps.iter().map(|def| def.spec().ok()).collect();
     let all: Vec<&MapSpec> = specs.iter().flatten().collect();
     let slots = program.maps.iter().map(|name| all.iter().find(|spec| spec.name == *name).copied()).collect();
-    let maps = Maps { slots, all };
-    let (mut linux, mut axvisor) = (linux(&program, &maps), axvisor(&program, &maps, Options::default().budget));
-    for error in object.maps.iter().filter_map(|def| def.spec().err()) {
-        for found in [&mut linux, &mut axvisor] {
-            found.retain(|finding| finding.effect != Effect::Unknown);
-            found.push(Finding::refused_map(&error.map, &error));
-        }
+    let mut found = findings(&program, &Maps { slots, all }, target, Options::default().budget);
+    let unknown = object.maps.iter().filter_map(|def| def.spec().err());
+    let unknown: Vec<Finding> = unknown.map(|error| Finding::refused_map(&error.map, &error)).collect();
+    if !unknown.is_empty() {
+        found.retain(|finding| finding.effect != Effect::Unknown);
+        found.extend(unknown);
     }
-    Some(Portability { linux, axvisor })
+    Some(found)
 }

@@ -424,7 +424,7 @@ pub const GAPS: &[Gap] = &[
         linux: "is created, where there is memory",
         axvisor: "works the size out in 32 bits and panics at the first access; the bench refuses it",
         sign: Some(Sign::Map(|map| {
-            map.kind == MapKind::Array && u64::from(map.value_size) * u64::from(map.max_entries) >> 32 != 0
+            map.kind == MapKind::Array && u64::from(map.value_size) * u64::from(map.max_entries) > u64::from(u32::MAX)
         })),
         map: Some((MapKind::Array, 4, 1 << 16, 1 << 16)),
         asm: concat!(lookup!(65535), "if r0 == 0 goto +1\nr0 = 1\nexit"),

@@ -80,13 +80,10 @@ impl Met {
 
     /// A helper is called; what its result is.
     pub(super) fn call(&mut self, at: usize, call: &Call<'_>) -> Option<Outcome> {
-        let meets = |which: fn(&Sign) -> Option<fn(&Call<'_>) -> bool>| {
-            rows(|sign| which(sign).is_some_and(|condition| condition(call)))
-        };
-        let met = meets(|sign| if let Sign::Call(condition) = sign { Some(*condition) } else { None });
+        let met = rows(|sign| matches!(sign, Sign::Call(condition) if condition(call)));
         self.rows(at, met, Places::Nowhere);
-        let errno = meets(|sign| if let Sign::Errno(condition) = sign { Some(*condition) } else { None });
-        let success = meets(|sign| if let Sign::Success(condition) = sign { Some(*condition) } else { None });
+        let errno = rows(|sign| matches!(sign, Sign::Errno(condition) if condition(call)));
+        let success = rows(|sign| matches!(sign, Sign::Success(condition) if condition(call)));
         let is_any = errno | success != 0;
         is_any.then_some(Outcome { errno, success, form: Form::Whole, from: Places::One(at) })
     }
