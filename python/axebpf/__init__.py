@@ -71,6 +71,7 @@ __all__ = [
     "Bench",
     "BenchClosed",
     "ClockError",
+    "Comparison",
     "DeclarationError",
     "Event",
     "ExitReason",
@@ -170,6 +171,7 @@ _LAZY = frozenset(
 """Modules that `import axebpf` leaves out, so that it is quick, and that come when they are first named."""
 
 _LAZY_NAMES = {
+    "Comparison": "bench.comparison",
     "EbpfProgram": "runtime",
     "MapDef": "maps",
     "MapType": "maps",
