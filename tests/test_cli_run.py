@@ -76,7 +76,16 @@ def test_it_says_what_it_read_and_ran(cli: Any, same: Any) -> None:
     (program,) = table(out, "Programs")[1:]
     stats = progs["exits.bpf.o"]["on_exit"].stats
     mean = f"{stats.instructions / stats.runs:.1f}"
-    assert program == ["on_exit", "exits.bpf.o", "vmm:vcpu_run_exit", str(stats.runs), mean, "0", "0"]
+    assert program == [
+        "on_exit",
+        "exits.bpf.o",
+        "vmm:vcpu_run_exit",
+        str(stats.runs),
+        mean,
+        str(stats.worst_instructions),
+        "0",
+        "0",
+    ]
 
 
 def test_latency_of_every_tracepoint_and_histogram_of_those_with_programs(cli: Any, same: Any) -> None:
@@ -192,7 +201,7 @@ def test_a_fault_shows_what_was_done_so_far_and_is_exit_1(cli: Any) -> None:
     assert "exits.bpf.c:" in ran.err
     assert ", then stopped by a fault" in ran.out
     (program,) = table(ran.out, "Programs")[1:]
-    assert program[3:] == ["1", "20.0", "0", "1"]
+    assert program[3:] == ["1", "20.0", "20", "0", "1"]
     found = cli("run", EXITS, *SHORT, "--budget", 20, "--json")
     assert found.code == 1
     assert "more than 20 instructions" in json.loads(found.out)["error"]

@@ -565,7 +565,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         bench.compare(program, "boot", vm=2)
     with pytest.raises(HypervisorError, match=r"needs 6 CPUs with these parameters, this bench has 4"):
         bench.compare(program, "boot", vms=6)
-    with pytest.raises(RecordingError, match="this can be read only once, and a comparison reads it several times"):
+    with pytest.raises(RecordingError, match="this can be read only once, and its events are wanted several times"):
         bench.compare(program, io.BytesIO(b"x"))
     with pytest.raises(TypeError, match="compare takes a program, or what load"):
         bench.compare("it", "boot")  # type: ignore[arg-type]

@@ -24,7 +24,7 @@ instead: compile with -mcpu=v3
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from axebpf import _native

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,8 +42,8 @@ class Feed(Protocol):
     def name(self) -> str:
         """The workload, or the recording's file."""
 
-    def play(self, benches: Sequence[Bench]) -> Player:
-        """From the first event on."""
+    def play(self, benches: Sequence[Bench], only: Collection[str] | None = None) -> Player:
+        """From the first event on. Those of other tracepoints than `only` may be left out."""
 
 
 def feed_of(bench: Bench, workload: Any, parameters: Mapping[str, Any]) -> Feed:
@@ -89,15 +89,15 @@ class _Streamed(NamedTuple):
     def name(self) -> str:
         return self.stream.workload
 
-    def play(self, benches: Sequence[Bench]) -> Player:
-        return _StreamPlayer(self.stream, benches)
+    def play(self, benches: Sequence[Bench], only: Collection[str] | None = None) -> Player:
+        return _StreamPlayer(self.stream, benches, only)
 
 
 class _StreamPlayer:
-    def __init__(self, stream: Stream, benches: Sequence[Bench]) -> None:
+    def __init__(self, stream: Stream, benches: Sequence[Bench], only: Collection[str] | None) -> None:
         self._benches = benches
         self.spent_ns = [0] * len(benches)
-        self._chunks = iter(stream)
+        self._chunks = iter(stream) if only is None else (_of(chunk, only) for chunk in stream)
         self.time_ns = 0
         self._open(None)
 
@@ -144,6 +144,17 @@ class _StreamPlayer:
         return Chunk(names, places[order], chunk.time_ns[part], chunk.cpu[part], columns)
 
 
+def _of(chunk: Chunk, only: Collection[str]) -> Chunk:
+    """The events of some tracepoints."""
+    there = [place for place, name in enumerate(chunk.names) if name in only]
+    kept = np.isin(chunk.order, there)
+    places = np.zeros(len(chunk.names), dtype=np.uint16)
+    places[there] = np.arange(len(there))
+    names = [chunk.names[place] for place in there]
+    columns = {name: chunk.columns[name] for name in names}
+    return Chunk(names, places[chunk.order[kept]], chunk.time_ns[kept], chunk.cpu[kept], columns)
+
+
 class _Recorded(NamedTuple):
     recording: Recording
     mapping: tuple[Rule, ...] | None
@@ -153,7 +164,7 @@ class _Recorded(NamedTuple):
     def name(self) -> str:
         return self.recording.name
 
-    def play(self, benches: Sequence[Bench]) -> Player:
+    def play(self, benches: Sequence[Bench], only: Collection[str] | None = None) -> Player:
         return _RecordingPlayer(self, benches)
 
 

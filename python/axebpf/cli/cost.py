@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import typer
 
 from axebpf.bench import ProgramCost
-from axebpf.bench.cost import Time
 from axebpf.cli import report
 from axebpf.cli.console import Column, Screen
 from axebpf.cli.options import CostOptions
@@ -20,37 +21,36 @@ def cost_table(screen: Screen, session: Session) -> None:
     costs = session.costs
     if costs is None:
         return
-    note = f"a run on average and at worst; times on this machine, median of {costs.repetitions}"
-    screen.heading("Cost of each event", note)
+    screen.heading("Cost of each event", "of a run on average and at worst; times are averages on this machine")
     names = ("insns", "worst", "calls", "worst", "interpreter", "rbpf")
-    columns = [Column("program", style="bold"), *(Column(name, right=True) for name in names), Column("rbpf is")]
+    columns = [Column("program", style="bold"), Column("object"), *(Column(name, right=True) for name in names)]
     found = list(zip(session.attached, costs.programs.values(), strict=True))
-    screen.table(columns, [_row(screen, a, of) for a, of in found])
+    screen.table([*columns, Column("rbpf for")], [_row(screen, a, of) for a, of in found])
     for a, of in found:
-        for target, why in of.refused.items():
-            what = "AxVisor does not run it" if target == "axvisor" else "nor does rbpf with Linux's helpers"
-            screen.line(f"  {a.file}: {a.program.name}: {what}: {why}", "yellow")
+        for what in _refusals(of.refused):
+            screen.line(f"  {a.file}: {a.program.name}: {what}", "yellow")
     screen.line()
 
 
 def _row(screen: Screen, a: Attachment, of: ProgramCost) -> list[str]:
     stats = of.stats
-    if not stats.runs or stats.worst_instructions is None:
-        return [a.program.name, *("-" for _ in range(7))]
-    return [
-        a.program.name,
-        report.mean(stats.instructions_per_run),
-        report.count(screen, stats.worst_instructions),
-        report.mean(stats.calls_per_run),
-        report.count(screen, stats.worst_calls),
-        _time(screen, of.interpreter),
-        _time(screen, of.rbpf),
-        {"axvisor": "AxVisor", "linux": "with Linux's helpers", None: "-"}[of.rbpf_target],
-    ]
+    counts = ["-"] * 4
+    if stats.runs and stats.worst_instructions is not None:
+        worst = [report.count(screen, n) for n in (stats.worst_instructions, stats.worst_calls)]
+        counts = [report.mean(stats.instructions_per_run), worst[0], report.mean(stats.calls_per_run), worst[1]]
+    times = [report.time(screen, None if ns is None else round(ns)) for ns in (of.interpreter_ns, of.rbpf_ns)]
+    return [a.program.name, a.file, *counts, *times, of.rbpf_target or "-"]
 
 
-def _time(screen: Screen, time: Time | None) -> str:
-    return report.time(screen, None if time is None else round(time.ns))
+def _refusals(refused: Mapping[str, str]) -> Iterator[str]:
+    """Why rbpf has no time for target axvisor, or none at all."""
+    here, there = refused.get("linux"), refused.get("axvisor")
+    if there is not None:
+        yield f"target axvisor refuses it: {there}"
+    if here is not None:
+        # Mostly it is the same.
+        same = there is not None and here.splitlines()[0] in there
+        yield "so does rbpf on target linux" if same else f"rbpf on target linux refuses it: {here}"
 
 
 def check_counted(session: Session, options: CostOptions) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from axebpf.bench import Bench, CostReport, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
-from axebpf.bench.cost import Time
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
@@ -213,9 +212,6 @@ class Session:
         }
 
     def _costs_json(self, costs: CostReport) -> dict[str, Any]:
-        def time(of: Time | None) -> dict[str, float] | None:
-            return None if of is None else of._asdict()
-
         return {
             "repetitions": costs.repetitions,
             "programs": [
@@ -226,8 +222,8 @@ class Session:
                     "worst_insns": of.stats.worst_instructions,
                     "calls_per_event": of.stats.calls_per_run,
                     "worst_calls": of.stats.worst_calls,
-                    "interpreter": time(of.interpreter),
-                    "rbpf": time(of.rbpf),
+                    "interpreter_ns": of.interpreter_ns,
+                    "rbpf_ns": of.rbpf_ns,
                     "rbpf_target": of.rbpf_target,
                     "refused": dict(of.refused),
                 }
