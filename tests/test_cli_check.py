@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from axebpf import Bench
+from axebpf.bench import TARGETS
 from axebpf.examples import example
-from axebpf.portability import TARGETS
 
 FIXTURES = Path(__file__).parent / "fixtures" / "axvisor"
 

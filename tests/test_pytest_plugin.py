@@ -359,7 +359,7 @@ def test_what_a_target_cannot_do_fails_with_the_reason_and_only_there(run: Run) 
             "*::test_it[[]linux-interpreter] PASSED*",
             "*::test_it[[]axvisor-rbpf] FAILED*",
             '>   *bench.load(bpf_object("exits.bpf.o"))',
-            "E *LoadError: *exits.bpf.o, section * on_exit: instruction *: rbpf *, AxVisor's VM, refuses it: XADD *",
+            "E *PortabilityError: *exits.bpf.o, section * on_exit: instruction *: rbpf *, AxVisor's VM, refuses it: *",
         ]
     )
 

@@ -24,16 +24,13 @@ instead: compile with -mcpu=v3
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from axebpf import _native
 from axebpf.errors import SourceLine
 
-__all__ = ["GAPS", "TARGETS", "Finding", "Gap", "Portability", "gap_tables", "report"]
-
-TARGETS = ("linux", "axvisor")
-"""The targets that there are reports on."""
+__all__ = ["GAPS", "Finding", "Gap", "Portability", "gap_tables", "report"]
 
 
 class Gap(NamedTuple):

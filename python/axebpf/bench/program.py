@@ -237,7 +237,7 @@ class Program:
         >>> {target: report.verdict for target, report in program.portability.items()}
         {'linux': 'refused', 'axvisor': 'runs'}
         """
-        from axebpf.portability import TARGETS
+        from axebpf.bench import TARGETS
 
         return {target: self._portability(target) for target in TARGETS}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import operator
 import time
 from collections.abc import Iterator, Mapping
@@ -12,12 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from axebpf.bench import TARGETS
 from axebpf.cli.console import Screen
 from axebpf.cli.objects import read_object
+from axebpf.cli.options import one_of
 from axebpf.errors import LoadError, SourceLine
-from axebpf.portability import TARGETS, Finding, Portability, report
+from axebpf.portability import Finding, Portability, report
 
-__all__ = ["EXIT_CODES", "HELP", "Target", "check"]
+__all__ = ["EXIT_CODES", "HELP", "check"]
 
 HELP = """Say what becomes of the programs of object files on each target: runs, differs, refused or unknown, and why.
 
@@ -36,15 +37,10 @@ EXIT_CODES = (
     "Exit codes: 0 every program is accepted, 1 one is refused or cannot be read, 2 usage, 130 ended with Ctrl-C."
 )
 
+_ALL = "all"
+"""The word for every target."""
+
 _STYLES = {"runs": "green", "differs": "yellow", "refused": "red", "error": "bold red"}
-
-
-class Target(enum.StrEnum):
-    """What `--target` takes."""
-
-    LINUX = "linux"
-    AXVISOR = "axvisor"
-    ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -89,13 +85,13 @@ class _Checked:
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Object files (.bpf.o).")],
-    target: Annotated[Target, typer.Option(help="Which target's verdict counts.")] = Target.ALL,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Object files (.bpf.o).")],
+    target: Annotated[str, one_of((*TARGETS, _ALL), "--target", "Which target's verdict counts.")] = _ALL,
     strict: Annotated[bool, typer.Option("--strict", help="A program that differs is not accepted either.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each program.")] = False,
 ) -> None:
     """See `HELP`."""
-    targets = TARGETS if target is Target.ALL else (target.value,)
+    targets = TARGETS if target == _ALL else (target,)
     screen = Screen()
     accepted = True
     for checked in (checked for file in files for checked in _check(file, targets)):
