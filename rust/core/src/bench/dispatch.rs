@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::host::{EventHost, Vm};
 use super::{Bench, BenchError, BenchProgram, Link, Listening, MAX_LINKS, Tracepoint};
-use crate::engine::{Input, Observer, Outcome, Runnable, Stack};
+use crate::engine::{Input, Outcome, Runnable, Stack};
 use crate::event::{AXVISOR_COMM, Column, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
@@ -135,7 +135,11 @@ impl Bench {
                 && (!filtered || passes_link(tracepoint, index, event, stamp))
                 && let Some(of) = self.programs.get(program)
             {
-                let run = self.run_link(&mut stack, program, of, cookie, stamp, event);
+                let run = if self.keeps_runs.get() {
+                    self.run_kept(&mut stack, program, of, cookie, stamp, event)
+                } else {
+                    self.run_link(&mut stack, of, cookie, stamp, event)
+                };
                 result = result.and(run);
             }
         }
@@ -167,7 +171,6 @@ impl Bench {
     fn run_link(
         &self,
         stack: &mut Stack,
-        number: usize,
         program: &BenchProgram,
         cookie: u64,
         stamp: &Stamp,
@@ -175,17 +178,14 @@ impl Bench {
     ) -> Result<(), Box<BenchError>> {
         let Some(runnable) = program.runnable() else { return Ok(()) };
         let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie };
-        if self.keeps_runs.get() {
-            return self.run_kept(stack, number, program, &*runnable, &host, event);
-        }
-        match self.run_at(stack, program, &*runnable, &host, event, None) {
+        match self.run_at(stack, program, &*runnable, &host, event) {
             Some(Outcome { result: Err(fault), .. }) => Err(Box::new(BenchError::Fault(fault))),
             _ => Ok(()),
         }
     }
 
     /// Runs a program at an event and counts that; none where it is passed over.
-    #[inline(always)] // so that the common case does not ask whether there is an observer
+    #[inline(always)] // a part of `run_link`, which is on the path of every event
     pub(super) fn run_at(
         &self,
         stack: &mut Stack,
@@ -193,18 +193,17 @@ impl Bench {
         runnable: &dyn Runnable,
         host: &EventHost<'_>,
         event: &Record<'_>,
-        observer: Option<&mut dyn Observer>,
     ) -> Option<Outcome> {
         let cpu = &self.cpus[host.stamp.cpu as usize];
         let budget = self.options.budget;
         let outcome = match program.runs_as {
             Some(ProgramType::RawTracepoint) => {
                 let _guard = program.begin_alone(host.stamp.cpu)?;
-                run_raw(runnable, stack, host, event, budget, observer)
+                run_raw(runnable, stack, host, event, budget)
             }
             Some(ProgramType::Axvisor) => {
                 let _guard = program.begin(&cpu.active)?;
-                run_axvisor(runnable, stack, host, event, budget, observer)
+                run_axvisor(runnable, stack, host, event, budget)
             }
             _ => {
                 let _guard = program.begin(&cpu.active)?;
@@ -214,7 +213,7 @@ impl Bench {
                 let context = Window { start: start + hidden, len, writable: false };
                 let input = Input { args: [start, 0], context, extra: &[], host, budget };
                 // SAFETY: the context is the record behind its header, borrowed for the run and not written to.
-                unsafe { execute(runnable, stack, &input, observer) }
+                unsafe { runnable.run(stack, &input) }
             }
         };
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
@@ -502,26 +501,6 @@ fn passes_link(tracepoint: &Tracepoint, link: usize, event: &Record<'_>, stamp: 
     links.get(link).and_then(|link| link.filter.as_ref()).is_none_or(|filter| passes(filter, event, stamp))
 }
 
-/// Runs a program, showing its instructions to whoever wants to see them.
-///
-/// # Safety
-/// As of [`Runnable::run`].
-#[inline(always)] // as `run_at`
-pub(super) unsafe fn execute(
-    runnable: &dyn Runnable,
-    stack: &mut Stack,
-    input: &Input<'_>,
-    observer: Option<&mut dyn Observer>,
-) -> Outcome {
-    // SAFETY: the caller's promise is the same.
-    unsafe {
-        match observer {
-            Some(observer) => runnable.observe(stack, input, observer),
-            None => runnable.run(stack, input),
-        }
-    }
-}
-
 /// Runs a program on the arguments of a raw tracepoint.
 #[inline(never)] // keeps the array out of the frame of the others
 fn run_raw(
@@ -530,7 +509,6 @@ fn run_raw(
     host: &EventHost<'_>,
     event: &Record<'_>,
     budget: u64,
-    observer: Option<&mut dyn Observer>,
 ) -> Outcome {
     let arguments = Aligned(event.raw_arguments());
     let len = 8 * event.spec().fields().len().min(arguments.0.len());
@@ -538,7 +516,7 @@ fn run_raw(
     let context = Window { start, len: len as u64, writable: false };
     let input = Input { args: [start, 0], context, extra: &[], host, budget };
     // SAFETY: the context is the array above, which lives on and is not written to.
-    unsafe { execute(runnable, stack, &input, observer) }
+    unsafe { runnable.run(stack, &input) }
 }
 
 /// Runs a program on AxVisor's trace context.
@@ -549,12 +527,11 @@ fn run_axvisor(
     host: &EventHost<'_>,
     event: &Record<'_>,
     budget: u64,
-    observer: Option<&mut dyn Observer>,
 ) -> Outcome {
     let mut trace = Aligned(event.trace_context(host.stamp.time_ns));
     let start = trace.0.as_mut_ptr() as u64;
     let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
     let input = Input { args: [start, 0], context, extra: &[], host, budget };
     // SAFETY: the context is the array above, which lives on; nothing else refers to it.
-    unsafe { execute(runnable, stack, &input, observer) }
+    unsafe { runnable.run(stack, &input) }
 }

@@ -3,7 +3,6 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::sync::Arc;
 
-use super::dispatch::execute;
 use super::host::{EventHost, Vm};
 use super::reach::context_reach;
 use super::worst::{Worst, WorstRuns};
@@ -304,7 +303,12 @@ impl Bench {
         active.set(active.get() + 1);
         let ran = self.take_stack().map(|mut stack| {
             // SAFETY: the context is borrowed mutably for the whole run and not touched before its end.
-            let outcome = unsafe { execute(&*runnable, &mut stack, &input, observer) };
+            let outcome = unsafe {
+                match observer {
+                    Some(observer) => runnable.observe(&mut stack, &input, observer),
+                    None => runnable.run(&mut stack, &input),
+                }
+            };
             self.give_back(stack);
             outcome
         });

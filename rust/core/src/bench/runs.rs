@@ -1,10 +1,15 @@
 //! What each run of an attached program came to: kept while somebody asks for it, as whoever compares two benches does.
 
-use super::host::EventHost;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::host::{EventHost, Vm};
 use super::{Bench, BenchError, BenchProgram};
-use crate::engine::{Observer, ProgramFault, Runnable, Stack};
-use crate::event::Record;
+use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable, Stack};
+use crate::event::{Record, Stamp};
 use crate::fault::Fault;
+use crate::program::Program;
 
 /// One run of a program at an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +71,44 @@ pub(super) struct Kept {
     steps: usize,
 }
 
+/// A program whose runs keep their first instructions.
+struct Watched<'a> {
+    runnable: &'a dyn Runnable,
+    steps: Mutex<Steps>,
+}
+
+impl Runnable for Watched<'_> {
+    fn program(&self) -> &Arc<Program> {
+        self.runnable.program()
+    }
+
+    unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.runnable.observe(stack, input, &mut *self.steps.lock()) }
+    }
+
+    unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.runnable.observe(stack, input, observer) }
+    }
+
+    fn is_observable(&self) -> bool {
+        self.runnable.is_observable()
+    }
+
+    fn counts(&self) -> Vec<(usize, u64)> {
+        self.runnable.counts()
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.runnable.last()
+    }
+
+    fn reset_counts(&self) {
+        self.runnable.reset_counts();
+    }
+}
+
 impl Bench {
     /// From now on, keeps what each run of an attached program comes to, and its first `steps` instructions where its
     /// engine shows them. A fault is kept too, and stops no batch any more.
@@ -76,27 +119,29 @@ impl Bench {
         self.keeps_runs.set(true);
     }
 
-    /// As a run at an event whose outcome nobody keeps, and keeps it. What a helper of the user's raises stays an error.
+    /// Runs a program at an event and keeps what it comes to. What a helper of the user's raises stays an error.
     #[cold]
     pub(super) fn run_kept(
         &self,
         stack: &mut Stack,
         program: usize,
         of: &BenchProgram,
-        runnable: &dyn Runnable,
-        host: &EventHost<'_>,
+        cookie: u64,
+        stamp: &Stamp,
         event: &Record<'_>,
     ) -> Result<(), Box<BenchError>> {
-        let mut steps = Steps::new(self.kept.borrow().steps);
-        let observer = (steps.most > 0 && runnable.is_observable()).then_some(&mut steps as &mut dyn Observer);
-        let Some(outcome) = self.run_at(stack, of, runnable, host, event, observer) else { return Ok(()) };
-        let result = outcome.result;
+        let Some(runnable) = of.runnable() else { return Ok(()) };
+        let host = EventHost { bench: self, stamp, vm: Vm::Of(event), cookie };
+        let most = self.kept.borrow().steps;
+        let watched = Watched { runnable: &*runnable, steps: Mutex::new(Steps::new(most)) };
+        let seen: &dyn Runnable = if most > 0 && runnable.is_observable() { &watched } else { &*runnable };
+        let Some(Outcome { result, .. }) = self.run_at(stack, of, seen, &host, event) else { return Ok(()) };
         if let Err(fault) = &result
             && matches!(fault.fault, Fault::Foreign(_))
         {
             return Err(Box::new(BenchError::Fault(fault.clone())));
         }
-        self.kept.borrow_mut().runs.push(Run { program, result, steps: steps.kept });
+        self.kept.borrow_mut().runs.push(Run { program, result, steps: watched.steps.into_inner().kept });
         Ok(())
     }
 
