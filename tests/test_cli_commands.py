@@ -20,7 +20,7 @@ from axebpf.tracepoints import BUILTIN
 from axebpf.tracepoints.header import header
 
 AXEBPF = [sys.executable, "-c", "import sys; from axebpf.cli import main; sys.exit(main())"]
-COMMANDS = ["demo", "run", "replay", "stat", "trace", "list", "format", "header", "dump", "doctor", "exec"]
+COMMANDS = ["demo", "run", "replay", "stat", "trace", "list", "format", "header", "dump", "check", "doctor", "exec"]
 
 
 def test_the_installed_script_is_this_command() -> None:
