@@ -8,7 +8,7 @@ mod classic_vectors;
 use std::path::Path;
 
 use axebpf_core::axvisor::{Effect, GAPS, Gap, Part};
-use axebpf_core::bench::{Bench, BenchError, ByHand, EngineKind, Options};
+use axebpf_core::bench::{Bench, BenchError, ByHand, EngineKind, Options, Target};
 use classic_vectors::{Classic, classic, from_hex};
 
 /// A program, and what is right.
@@ -79,8 +79,8 @@ fn on_rbpf(vector: &Vector) -> Came {
 fn rows(vector: &Vector) -> Vec<&'static Gap> {
     // What is wrong on rbpf is loaded by it, and what it refuses is right on Linux.
     let loaded = load(vector, EngineKind::Rbpf).or_else(|_| load(vector, EngineKind::Interpreter));
-    let report = loaded.and_then(|(bench, program)| bench.portability(program));
-    let names: Vec<&str> = report.map_or_else(|_| Vec::new(), |of| of.axvisor.iter().filter_map(|f| f.gap).collect());
+    let report = loaded.and_then(|(bench, program)| bench.portability(program, Target::Axvisor));
+    let names: Vec<&str> = report.iter().flatten().filter_map(|finding| finding.gap).collect();
     vm().filter(|gap| names.contains(&gap.name)).collect()
 }
 
