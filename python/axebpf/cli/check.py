@@ -20,21 +20,23 @@ from axebpf.portability import Finding, Portability, report
 
 __all__ = ["EXIT_CODES", "HELP", "check"]
 
-HELP = """Say what becomes of the programs of object files on each target: runs, differs, refused or unknown, and why.
+HELP = """Say what becomes of the programs of object files on each target: runs, differs, refused or unknown, and \
+why.
 
-Nothing is loaded or run. Each program has a line for each target: file, program, target, verdict, and the gravest
-reason: source line, instruction, what it is about, what the target does with it, and what can be done instead. Further
-reasons follow, a line each. Of Linux only what it is known to refuse is said, because there is no verifier yet.
+Nothing is loaded or run. Each program has a line for each target: file, program, target, verdict, and the gravest \
+reason: source line, instruction, what it is about, what the target does with it, and what can be done instead. \
+Further reasons follow, a line each. Of Linux only what it is known to refuse is said, because there is no verifier \
+yet.
 
-With --json, each program is one object, on a line of its own: file, section, program; verdict, which is accept, reject
-(a chosen target refuses it) or error (it cannot be read or linked); rule (the row of the table of gaps, if it is about
-one), insn, source (file, line, column, text) and message of the gravest reason why it is not accepted; insns_processed,
-which is null as long as there is no verifier; time_us; and portability, by target: verdict and findings (gap, effect,
-insn, source, what, reason, instead).
+With --json, each program is one object, on a line of its own: file, section, program; verdict, which is accept, \
+reject (a chosen target refuses it) or error (it cannot be read or linked); rule (the row of the table of gaps, if \
+it is about one), insn, source (file, line, column, text) and message of the gravest reason why it is not accepted; \
+insns_processed, which is null as long as there is no verifier; time_us; and portability, by target: verdict and \
+findings (gap, effect, insn, source, what, reason, instead).
 """
 
 EXIT_CODES = (
-    "Exit codes: 0 every program is accepted, 1 one is refused or cannot be read, 2 usage, 130 ended with Ctrl-C."
+    "Exit codes: 0 done, every program is accepted; 1 one is refused or cannot be read; 2 usage; 130 ended with Ctrl-C."
 )
 
 _ALL = "all"
