@@ -565,9 +565,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
         bench.compare(program, "boot", vm=2)
     with pytest.raises(HypervisorError, match=r"needs 6 CPUs with these parameters, this bench has 4"):
         bench.compare(program, "boot", vms=6)
-    with pytest.raises(RecordingError, match="this can be read only once, and a comparison reads it several times"):
+    with pytest.raises(RecordingError, match="this can be read only once, and its events are wanted several times"):
         bench.compare(program, io.BytesIO(b"x"))
-    with pytest.raises(TypeError, match="compare takes a program, or what load"):
+    with pytest.raises(TypeError, match="expected a program, or what load"):
         bench.compare("it", "boot")  # type: ignore[arg-type]
     loose = bench.load_bytes(assemble("r0 = 0\nexit"), type="tracepoint", name="loose")
     with pytest.raises(AttachError, match="loose: attached nowhere, and the section names no tracepoint"):
