@@ -2,7 +2,7 @@
 //!
 //! The program is followed from its beginning with what is known of registers and stack ([`known`]): a conditional jump
 //! on known numbers goes one way, any other goes both. Where ways meet, what is known there is remembered, but for what
-//! does not matter ([`matters`]): what was followed to its end once is not followed again, and what comes back to
+//! does not matter ([`mod@matters`]): what was followed to its end once is not followed again, and what comes back to
 //! where it is on its own way is a loop that cannot be shown to end. Since all that rbpf can do is followed, a program
 //! whose ways all end ends on rbpf too, and the longest of them is the most that it takes there.
 //!
