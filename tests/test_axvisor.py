@@ -121,6 +121,17 @@ def test_what_axvisor_refuses_names_it_and_leaves_the_bench_usable() -> None:
         assert bench.load_bytes(assemble("r0 = 5\nexit")).run(bytes(64)).r0 == 5
 
 
+def test_a_loop_that_surely_ends_runs_within_the_budget() -> None:
+    program = assemble("r0 = 0\nr1 = 0\na:\nr0 += r1\nr1 += 1\nif r1 != 10 goto a\nexit")
+    with Bench(target="axvisor", budget=33) as bench:
+        assert bench.load_bytes(program).run(bytes(64)).r0 == sum(range(10))
+    with (
+        Bench(target="axvisor", budget=32) as bench,
+        pytest.raises(LoadError, match=r"instruction 4: a loop .* may need more than 32 instructions for one run"),
+    ):
+        bench.load_bytes(program)
+
+
 def test_map_errors_are_those_of_kbpf_basic() -> None:
     with Bench(target="axvisor") as bench:
         table = bench.create_map("hash", 4, 8, 1)

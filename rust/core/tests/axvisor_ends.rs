@@ -186,6 +186,12 @@ fn a_loop_that_is_not_shown_to_end_is_told_with_its_place_and_its_reason() {
             "instruction 5: a loop (from here control goes back to instruction 1) that cannot be shown to end (instruction \
              5, which could end it, tests r0",
         ),
+        // Its counter is known in each turn, and the inner loop's turns are more.
+        (
+            "r2 = *(u64 *)(r1 +0)\nr3 = 0\na:\nr4 = 0\nb:\nr4 += 1\nif r4 != 4 goto b\nr3 += 1\nif r3 < r2 goto a\nexit",
+            "instruction 6: a loop (from here control goes back to instruction 2) that cannot be shown to end (instruction \
+             6, which could end it, tests r2, which is no constant here)",
+        ),
     ];
     for (text, start) in cases {
         let said = told(text);

@@ -2,7 +2,7 @@
 //!
 //! The program is followed from its beginning with what is known of registers and stack ([`known`]): a conditional jump
 //! on known numbers goes one way, any other goes both. Where ways meet, what is known there is remembered, but for what
-//! does not matter ([`matters`]): what was followed to its end once is not followed again, and what comes back to
+//! does not matter ([`mod@matters`]): what was followed to its end once is not followed again, and what comes back to
 //! where it is on its own way is a loop that cannot be shown to end. Since all that rbpf can do is followed, a program
 //! whose ways all end ends on rbpf too, and the longest of them is the most that it takes there.
 //!
@@ -13,7 +13,7 @@ mod known;
 mod matters;
 mod values;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::flow::{Flow, Reach, refused};
 use crate::engine::EngineError;
@@ -23,7 +23,7 @@ use values::{Value, has_register};
 
 /// Instructions that are followed.
 const MOST_FOLLOWED: u64 = 4_000_000;
-/// Bytes for what is remembered.
+/// Bytes for what is remembered; half as many may come on top while a table grows.
 const MOST_MEMORY: usize = 64 << 20;
 
 /// What r0 is after a call.
@@ -157,18 +157,18 @@ impl<A: Around> Search<'_, A> {
             loop {
                 let Some(mut point) = self.path.pop() else { return Ok(total) };
                 point.most = point.most.max(total);
-                match &mut point.kind {
-                    Kind::Parting { other, .. } if other.is_some() => {
-                        let Some(other) = other.take() else { continue };
-                        self.memory -= other.bytes();
-                        self.spent = point.spent;
-                        came = point.at;
-                        state = *other;
-                        self.path.push(point);
-                        break;
-                    }
-                    Kind::Parting { .. } => {}
-                    Kind::Meeting(number) => self.met[*number as usize] = Some(point.most.minus(point.spent)),
+                if let Kind::Parting { other, .. } = &mut point.kind
+                    && let Some(other) = other.take()
+                {
+                    self.memory -= other.bytes();
+                    self.spent = point.spent;
+                    came = point.at;
+                    state = *other;
+                    self.path.push(point);
+                    break;
+                }
+                if let Kind::Meeting(number) = point.kind {
+                    self.met[number as usize] = Some(point.most.minus(point.spent));
                 }
                 total = point.most;
             }
@@ -206,15 +206,13 @@ impl<A: Around> Search<'_, A> {
                     self.path.push(Point { at, came, kind, spent: self.spent, most: Reach::default() });
                 }
             }
-            if next.jump.is_some_and(|to| to <= at) {
-                self.turns[at] += 1;
-            }
             came = at;
         }
     }
 
     /// At a slot where ways meet: what it takes from here on, if that is known.
     fn meet(&mut self, state: &mut State, came: usize) -> Result<Option<Reach>, EngineError> {
+        self.turns[came] += u64::from(self.is_back(came, state.at));
         let Matter { registers, words } = self.matters[state.at];
         state.keep(registers, words);
         state.packed(&mut self.packed);
@@ -233,6 +231,11 @@ impl<A: Around> Search<'_, A> {
         Ok(None)
     }
 
+    /// Whether control comes from one slot to the other by a jump back.
+    fn is_back(&self, came: usize, at: usize) -> bool {
+        at <= came && self.flow.next(came).is_ok_and(|next| next.jump == Some(at))
+    }
+
     /// The error that control comes from slot `came` to `at` with a state that is on its way already.
     fn circle(&self, number: u32, at: usize, came: usize) -> EngineError {
         let begins = |point: &Point| matches!(point.kind, Kind::Meeting(of) if of == number);
@@ -241,7 +244,7 @@ impl<A: Around> Search<'_, A> {
         // The jumps back of one turn: the one that leads farthest is that of the outermost loop.
         let arrivals = turn.iter().filter(|point| matches!(point.kind, Kind::Meeting(_)));
         let arrivals = arrivals.map(|point| (point.at, point.came)).chain([(at, came)]);
-        let (to, from) = arrivals.filter(|(to, from)| to <= from).min().unwrap_or((at, came));
+        let (to, from) = arrivals.filter(|(to, from)| self.is_back(*from, *to)).min().unwrap_or((at, came));
         let mut partings = turn.iter().filter_map(Point::parting);
         let why = match (self.untold_end(turn, to, from), partings.next()) {
             (Some(why), _) => why,
@@ -272,17 +275,17 @@ impl<A: Around> Search<'_, A> {
         // Where on the way each jump back has led to the last time, and the time before.
         let mut turns: BTreeMap<(usize, usize), (usize, usize)> = BTreeMap::new();
         for (index, point) in self.path.iter().enumerate() {
-            if matches!(point.kind, Kind::Meeting(_)) && point.at <= point.came {
+            if matches!(point.kind, Kind::Meeting(_)) && self.is_back(point.came, point.at) {
                 let (before, last) = turns.entry((point.at, point.came)).or_default();
                 (*before, *last) = (*last, index + 1);
             }
         }
         for ((to, from), (begin, end)) in turns {
             let turn = &self.path[begin..end];
-            let is_decided = |slot: &usize| turn.iter().filter_map(Point::parting).all(|(parting, _)| parting != *slot);
+            let partings: BTreeSet<usize> = turn.iter().filter_map(Point::parting).map(|(slot, _)| slot).collect();
             let is_known_end = |slot: &usize| {
                 let jumps = self.flow.next(*slot).is_ok_and(|next| next.jump.is_some() && next.through.is_some());
-                jumps && self.leaves(*slot, to, from) && is_decided(slot)
+                jumps && self.leaves(*slot, to, from) && !partings.contains(slot)
             };
             if begin > 0
                 && !(to..=from).any(|slot| is_known_end(&slot))
