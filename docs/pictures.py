@@ -18,7 +18,7 @@ from axebpf import Bench
 from axebpf.cli.units import duration, number
 from axebpf.examples import example
 from axebpf.hypervisor import workload
-from axebpf.tracepoints.definitions import AccessType
+from axebpf.tracepoints.definitions import AccessType, ExitReason
 from rich.console import Console
 from rich.table import Table
 from rich.terminal_theme import TerminalTheme
@@ -287,6 +287,23 @@ def boot_time_line(console: Console, maps: Maps) -> None:
     console.print(rows)
 
 
+def exits_axvisor(console: Console, maps: Maps) -> None:
+    """Exits by VM and reason, added over the vCPUs, each of which has a stretch of the bar."""
+    rows = table(">VM", "reason", ">exits", ">longest", "")
+    kinds: dict[tuple[int, int], dict[int, Any]] = {}
+    for key, stat in sorted(maps["EXITS"].items()):
+        kinds.setdefault((key.vm_id, key.exit_reason), {})[key.vcpu_id] = stat
+    counts = {kind: sum(stat.count for stat in stats.values()) for kind, stats in kinds.items()}
+    for (vm, reason), stats in sorted(kinds.items()):
+        parts = ((stat.count, (ONE, TWO)[vcpu % 2]) for vcpu, stat in stats.items())
+        name, longest = ExitReason(reason).name.lower().replace("_", " "), max(stat.max_ns for stat in stats.values())
+        share = bar(*parts, of=max(counts.values()), width=44)
+        rows.add_row(str(vm), name, number(counts[vm, reason]), duration(longest), share)
+    console.print(rows)
+    console.print()
+    console.print(legend((ONE, "of the first vCPU"), (TWO, "of the second")))
+
+
 PICTURES = {
     "hypercalls": Picture("hypercalls.bpf.o: who calls what, and what fails", hypercalls),
     "page_faults": Picture(
@@ -297,6 +314,7 @@ PICTURES = {
     "timer_drift": Picture("timer_drift.bpf.o: how regular the tick is", timer_drift, rodata={"period_ns": PERIOD_NS}),
     "task_switches": Picture("task_switches.bpf.o: who has the CPU", task_switches, parameters={"arch": "x86_64"}),
     "boot_time_line": Picture("boot_time_line.bpf.o: what happens until VMs run", boot_time_line),
+    "exits_axvisor": Picture("exits_axvisor.bpf.o: the same on both targets", exits_axvisor),
 }
 
 
