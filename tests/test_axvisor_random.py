@@ -198,7 +198,7 @@ class Queue(Model):
         return len(self.values)
 
     def items(self) -> list[tuple[bytes, bytes]]:
-        refuse(errno.EPERM)
+        return [(b"", value) for value in self.values]
 
 
 class RingBuf(Model):
@@ -350,7 +350,7 @@ class Pair:
         items = answer(self.model.items)
         if items == "EPERM":
             assert answer(lambda: list(self.map._entries())) == items
-            assert self.model.length() or self.map.type == "queue" or list(self.map) == []
+            assert self.model.length() or list(self.map) == []
         else:
             assert list(self.map._entries()) == items, self.map
 
