@@ -40,7 +40,7 @@ def test_a_refused_program_has_a_line_for_each_reason(cli: Any) -> None:
     # What it is refused for comes first, in full.
     also = f" (also at instruction {refused[1].insn})"
     assert first == f"{example('exits.bpf.o')}: on_exit: axvisor: refused: {refused[0]}{also}"
-    for part in ("./exits.bpf.c:", "atomic operations", "instead: use a per-CPU key"):
+    for part in ("./exits.bpf.c:", "atomic operations", "instead: use a key of its own for each CPU"):
         assert part in first
     # The other reasons stand behind it, each with all its instructions.
     assert {line[: line.index(": ", 12)] for line in others} == {"  axvisor: differs"}

@@ -580,3 +580,38 @@ def test_what_cannot_be_compared_is_refused() -> None:
     bench.close()
     with pytest.raises(BenchClosed):
         bench.compare(program, "boot")
+
+
+def test_the_reason_is_what_ran_last_before_a_write_without_one() -> None:
+    # A printed length is another number on AxVisor; what the program met before that is not why the map differs.
+    code = assemble("""
+        r6 = -1
+        r1 = 0
+        if r6 == -1 goto +1
+        r6 = 0
+        *(u32 *)(r10 -24) = 0x6968
+        r1 = r10
+        r1 += -24
+        r2 = 3
+        call bpf_trace_printk
+        *(u64 *)(r10 -16) = r0
+        *(u32 *)(r10 -4) = 0
+        r1 = map[0]
+        r2 = r10
+        r2 += -4
+        r3 = r10
+        r3 += -16
+        r4 = 0
+        call bpf_map_update_elem
+        r0 = 0
+        exit
+    """)
+    with Bench() as bench:
+        lengths = bench.create_map("array", 4, 8, 1, name="LENGTHS")
+        program = bench.load_bytes(code, maps={0: lengths}, name="print_it")
+        program.attach("vmm:vm_boot")
+        found = bench.compare(program, "boot", vms=1)
+    assert found.first is not None
+    assert (found.first.map, found.first.values) == ("LENGTHS", (2, 0))
+    assert found.first.reason is not None
+    assert found.first.reason.gap == "bpf_trace_printk"

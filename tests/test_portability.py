@@ -244,3 +244,11 @@ def test_texts_say_verdict_and_findings() -> None:
     assert str(finding) == "instruction 3: a thing: it is refused; instead: another one"
     assert str(Portability("refused", (finding,))) == f"refused\n  {finding}"
     assert str(Portability("runs", ())) == "runs"
+
+
+@pytest.mark.axebpf(target="axvisor")
+def test_the_warning_is_about_the_line_that_loads_through_the_fixture_too(bench: Bench) -> None:
+    for loader in (bench, Bench(target="axvisor")):
+        with pytest.warns(PortabilityWarning) as warned:
+            loader.load(example("run_time.bpf.o"))
+        assert {warning.filename for warning in warned} == {__file__}

@@ -51,12 +51,19 @@ def blame_run(steps: Steps, findings: Mapping[int, Finding], stopped: int | None
 
 
 def blame_map(program: Program, steps: Steps, findings: Mapping[int, Finding], name: str) -> Blame:
-    """Of a map that is not the same: the first write to it that has a finding, else the last write to it."""
+    """Of a map that is not the same: the first write to it that has a finding, else the last write to it.
+
+    What the last one wrote comes from before it: the finding that was executed last before it is the reason.
+    """
     writes = [insn for insn, written in _writes(program, steps) if written == name]
     for insn in writes:
         if insn in findings:
             return Blame(insn, findings[insn])
-    return Blame(writes[-1] if writes else None, _first(steps, findings))
+    if not writes:
+        return Blame(None, _first(steps, findings))
+    executed = [insn for insn, *_ in steps]
+    last = len(executed) - 1 - executed[::-1].index(writes[-1])
+    return Blame(writes[-1], _first(steps[:last][::-1], findings) or _first(steps, findings))
 
 
 def _first(steps: Steps, findings: Mapping[int, Finding]) -> Finding | None:

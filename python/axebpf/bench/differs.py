@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable
 
@@ -23,5 +24,13 @@ def warn(programs: Iterable[Program]) -> None:
             f"{program.name} comes to something else on AxVisor than on Linux, or may: {first}{more} "
             '(program.portability["axvisor"] has all)',
             PortabilityWarning,
-            stacklevel=3,
+            stacklevel=_caller(),
         )
+
+
+def _caller() -> int:
+    """The `stacklevel` of the first frame that is none of axebpf's: whoever loads, through the pytest plugin too."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "axebpf":
+        level, frame = level + 1, frame.f_back
+    return level

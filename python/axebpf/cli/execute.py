@@ -38,7 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "memory", nargs="?", default="", metavar="MEMORY_HEX", help="memory: r1 points to it, r2 is its length"
     )
-    parser.epilog = "Exit codes: 0 r0 was printed, 1 the program was refused or stopped, 2 usage."
+    parser.epilog = (
+        "The instructions of a section of an object in hexadecimal, for a program without maps: llvm-objcopy -O binary "
+        "--only-section=SECTION prog.bpf.o prog.bin && xxd -p prog.bin. "
+        "Exit codes: 0 r0 was printed, 1 the program was refused or stopped, 2 usage."
+    )
     given = parser.parse_args(arguments)
     try:
         print(f"{run(sys.stdin.read(), given.memory, engine=given.engine, limit=given.limit):x}")

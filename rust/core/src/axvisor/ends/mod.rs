@@ -345,4 +345,5 @@ fn endless(from: usize, to: usize, why: &str) -> EngineError {
 const NEVER_STOPPED: &str = "nothing stops rbpf, AxVisor's VM, once it runs";
 /// What a person can do about a loop.
 const WAY_OUT: &str = "Let it count from a constant to a constant, with few turns, or unroll it (#pragma unroll); the \
-                       program runs on target linux, and axebpf exec --engine rbpf runs it in a process of its own";
+                       program runs on target linux, and its bare instructions, if it uses no maps, in a process of \
+                       their own (axebpf exec --engine rbpf)";

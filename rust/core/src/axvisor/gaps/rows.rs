@@ -228,7 +228,7 @@ pub const GAPS: &[Gap] = &[
         what: "atomic operations, atomic add among them",
         linux: "executes them",
         axvisor: "refuses the program",
-        instead: "use a per-CPU key and a plain load and store",
+        instead: "use a key of its own for each CPU, and store with bpf_map_update_elem",
         insn: Some(|insns, at| is_store_of_mode(insns[at], 0xc0)),
         asm: "r2 = 1\nlock *(u64 *)(r1 +0) += r2\nr0 = *(u8 *)(r1 +0)\nexit",
         on_linux: "0x2",
@@ -386,6 +386,19 @@ pub const GAPS: &[Gap] = &[
         asm: concat!(update!(0, 3), "exit"),
         on_linux: "0xffffffffffffffea",
         on_axvisor: "0xffffffffffffffef",
+        ..MAPS
+    },
+    Gap {
+        name: "queue by key",
+        what: "bpf_map_update_elem, bpf_map_lookup_elem and bpf_map_delete_elem of a queue",
+        linux: "is refused by the verifier (the bench answers EINVAL, and a lookup finds nothing)",
+        axvisor: "pushes the value, finds the oldest one, and refuses; its programs have no other helpers for a queue",
+        instead: "use an array or a hash where the program is to run on both",
+        sign: Some(Sign::Call(|call| [1, 2, 3].iter().any(|id| call.on(*id, &[MapKind::Queue])))),
+        map: Some((MapKind::Queue, 0, 8, 1)),
+        asm: concat!(update!(5, 0), lookup!(0), "if r0 == 0 goto +1\nr0 = *(u64 *)(r0 +0)\nexit"),
+        on_linux: "0x0",
+        on_axvisor: "0x5",
         ..MAPS
     },
     Gap {
