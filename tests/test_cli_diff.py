@@ -53,7 +53,7 @@ def test_json_has_everything(cli: Any) -> None:
     assert first["source"]["file"].endswith("run_time.bpf.c")
     assert first["text"] == "call bpf_map_update_elem#2"
     assert (first["reason"]["gap"], first["reason"]["effect"]) == ("record of a tracepoint", "differs")
-    assert "ctx->vm_id" in first["reason"]["line"]["text"]
+    assert "ctx->vm_id" in first["reason"]["source"]["text"]
     runs = found["programs"]["on_enter"]["runs"]
     assert runs[0] == runs[1] > 0
     assert found["maps"]["RUN_TIME"]["different"] == len(found["maps"]["RUN_TIME"]["keys"]) > 1
@@ -67,7 +67,7 @@ def test_what_one_target_refuses_is_exit_code_1_with_the_way_out(cli: Any) -> No
         assert part in ran.out
     refused = json.loads(cli("diff", EXITS, *SHORT, "--json").out)["refused"]["axvisor"]
     assert refused["gap"] == "atomic operation"
-    assert refused["reasons"][0]["line"]["file"].endswith("exits.bpf.c")
+    assert refused["reasons"][0]["source"]["file"].endswith("exits.bpf.c")
 
 
 def test_a_recording_and_several_objects_are_taken(cli: Any) -> None:

@@ -173,6 +173,7 @@ def test_the_nearest_marker_gives_an_option(run: Run) -> None:
         ("2", "options go by name, such as cpus=2, not 2"),
         ("engine='steam'", "no engine 'steam'; engines are auto, *"),
         ("target='axvisr'", 'target is "axvisr"; it may be linux, axvisor'),
+        ("target=['linux']", "'list' object is not an instance of 'str', while processing 'target'"),
         ("target='axvisor', engine='interpreter'", "target axvisor is the engine rbpf over the maps kbpf, not interp*"),
     ],
 )

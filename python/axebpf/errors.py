@@ -74,19 +74,21 @@ class SourceLine(NamedTuple):
 
     >>> print(SourceLine("exits.bpf.c", 12, 5, "return *count;"))
     exits.bpf.c:12:5
+    >>> print(SourceLine("exits.bpf.c", 0, 0, ""))
+    exits.bpf.c
     """
 
     file: str
     """Name of the source file, as the compiler was given it."""
     line: int
-    """Line, from 1."""
+    """Line, from 1; 0 for what the compiler made of no line in particular."""
     column: int
     """Column, from 1; 0 if unknown."""
     text: str
     """The line itself, without leading blanks; empty if unknown."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        return ":".join([self.file, *(str(number) for number in (self.line, self.column) if number)])
 
 
 class LoadError(AxebpfError):

@@ -589,9 +589,9 @@ class Bench:
         Instructions and helper calls are counted on axebpf's interpreter on target linux. Times are measured on this
         machine: the same events in a bench with the program and in one without it, by turns and `repetitions` times, a
         few events at a time; the median differences of these pieces are added up and divided by the runs. So what
-        another program does differently for want of this one counts too, and a time near 0 may come out negative. On
-        rbpf, times are those of target axvisor, and where that refuses the program, of rbpf with Linux's helpers; they
-        include the copies that keep rbpf safe here.
+        another program does differently for want of this one counts too, and a time near 0 may come out negative; it is
+        printed as too short to measure. On rbpf, times are those of target axvisor, and where that refuses the program,
+        of rbpf with Linux's helpers; they include the copies that keep rbpf safe here.
 
         Raises ProgramFault where a program is stopped on axebpf's interpreter; AttachError where there is no place to
         attach to; HypervisorError, RecordingError.

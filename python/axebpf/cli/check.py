@@ -18,7 +18,7 @@ from axebpf.cli.options import one_of
 from axebpf.errors import LoadError, SourceLine
 from axebpf.portability import Finding, Portability, report
 
-__all__ = ["EXIT_CODES", "HELP", "check"]
+__all__ = ["EXIT_CODES", "HELP", "check", "finding_json", "line_json"]
 
 HELP = """Say what becomes of the programs of object files on each target: runs, differs, refused or unknown, and \
 why.
@@ -78,7 +78,7 @@ class _Checked:
             "verdict": self.verdict(strict),
             "rule": None if refusal is None else refusal.gap,
             "insn": None if refusal is None else refusal.insn,
-            "source": None if refusal is None else _source(refusal.line),
+            "source": None if refusal is None else line_json(refusal.line),
             "message": self.error or why,
             "insns_processed": None,
             "time_us": self.time_us,
@@ -126,18 +126,19 @@ def _check(file: str, targets: tuple[str, ...]) -> Iterator[_Checked]:
         yield _Checked(file, section, name, None, spent, portability)
 
 
-def _source(line: SourceLine | None) -> dict[str, Any] | None:
+def line_json(line: SourceLine | None) -> dict[str, Any] | None:
+    """A source line as JSON has it."""
     return None if line is None else line._asdict()
 
 
+def finding_json(found: Finding) -> dict[str, Any]:
+    """A finding as JSON has it; its line is called `source`, as elsewhere."""
+    members = {"source" if name == "line" else name: value for name, value in found._asdict().items()}
+    return members | {"source": line_json(found.line)}
+
+
 def _report(of: Portability) -> dict[str, Any]:
-    findings = [{**found._asdict(), "line": _source(found.line)} for found in of.findings]
-    return {"verdict": of.verdict, "findings": [_renamed(found) for found in findings]}
-
-
-def _renamed(found: dict[str, Any]) -> dict[str, Any]:
-    """With the name that the source has in the whole program's object too."""
-    return {"source" if name == "line" else name: value for name, value in found.items()}
+    return {"verdict": of.verdict, "findings": list(map(finding_json, of.findings))}
 
 
 def _show(screen: Screen, checked: _Checked) -> None:

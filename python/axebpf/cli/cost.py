@@ -21,7 +21,9 @@ def cost_table(screen: Screen, session: Session) -> None:
     costs = session.costs
     if costs is None:
         return
-    screen.heading("Cost of each event", "of a run on average and at worst; times are averages on this machine")
+    screen.heading(
+        "Cost of each event", "of a run on average and at worst; times are averages on this machine, - where too short"
+    )
     names = ("insns", "worst", "calls", "worst", "interpreter", "rbpf")
     columns = [Column("program", style="bold"), Column("object"), *(Column(name, right=True) for name in names)]
     found = list(zip(session.attached, costs.programs.values(), strict=True))
@@ -38,7 +40,9 @@ def _row(screen: Screen, a: Attachment, of: ProgramCost) -> list[str]:
     if stats.runs and stats.worst_instructions is not None:
         worst = [report.count(screen, n) for n in (stats.worst_instructions, stats.worst_calls)]
         counts = [report.mean(stats.instructions_per_run), worst[0], report.mean(stats.calls_per_run), worst[1]]
-    times = [report.time(screen, None if ns is None else round(ns)) for ns in (of.interpreter_ns, of.rbpf_ns)]
+    times = [
+        report.time(screen, round(ns) if ns is not None and ns > 0 else None) for ns in (of.interpreter_ns, of.rbpf_ns)
+    ]
     return [a.program.name, a.file, *counts, *times, of.rbpf_target or "-"]
 
 
@@ -57,7 +61,8 @@ def check_counted(session: Session, options: CostOptions) -> None:
     """Raises BadParameter where the engine does not count what is limited: any run would be within such a limit."""
     if options.max_insns is not None and any(a.program.stats.instructions is None for a in session.attached):
         raise typer.BadParameter(
-            "the engine rbpf counts no instructions; leave them to the interpreter, or limit helper calls",
+            "the engine rbpf counts no instructions; limit them in a run on target linux with the engine interpreter, "
+            "or limit helper calls",
             param_hint="--max-insns-per-event",
         )
 

@@ -10,14 +10,14 @@ import typer
 from axebpf.bench import MAP_LIBRARIES, TARGETS, Comparison
 from axebpf.bench.comparison import Difference, Refusal
 from axebpf.cli.bundle import bundled
+from axebpf.cli.check import finding_json, line_json
 from axebpf.cli.console import Screen
 from axebpf.cli.options import AsJson, Variables, WorkloadOptions, one_of
 from axebpf.cli.progress import progress
 from axebpf.cli.run import variable
 from axebpf.cli.session import Session
 from axebpf.cli.values import plain
-from axebpf.errors import ProgramFault, SourceLine
-from axebpf.portability import Finding
+from axebpf.errors import ProgramFault
 
 __all__ = ["diff"]
 
@@ -98,8 +98,8 @@ def _first(first: Difference) -> dict[str, Any]:
         "values": [_value(value) if first.map is None else plain(value) for value in first.values],
         "instruction": first.insn,
         "text": first.text,
-        "source": _line(first.line),
-        "reason": None if first.reason is None else _finding(first.reason),
+        "source": line_json(first.line),
+        "reason": None if first.reason is None else finding_json(first.reason),
     }
 
 
@@ -111,17 +111,9 @@ def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     """How a run ended; None where there was none."""
     if isinstance(value, ProgramFault):
-        return {"fault": value.what, "instruction": value.instruction, "source": _line(value.source)}
+        return {"fault": value.what, "instruction": value.instruction, "source": line_json(value.source)}
     return None if value is None else {"returned": value}
 
 
-def _line(line: SourceLine | None) -> dict[str, Any] | None:
-    return None if line is None else line._asdict()
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {**finding._asdict(), "line": _line(finding.line)}
-
-
 def _refusal(refusal: Refusal) -> dict[str, Any]:
-    return {"message": refusal.message, "gap": refusal.gap, "reasons": list(map(_finding, refusal.reasons))}
+    return {"message": refusal.message, "gap": refusal.gap, "reasons": list(map(finding_json, refusal.reasons))}

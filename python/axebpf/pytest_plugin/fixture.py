@@ -138,11 +138,14 @@ def chosen_targets(config: pytest.Config) -> list[str]:
 def sides_of(test: pytest.Item) -> list[Side]:
     """The benches that a test is to run on, one after the other; at least one, which may be one to skip."""
     options = _options(test)
-    target, engine = options.get("target"), options.get("engine")
+    target, named = options.get("target"), options.get("engine")
     targets = chosen_targets(test.config) if target is None else list(TARGETS) if target == ALL else [target]
-    engines = {"axvisor": [AXVISOR_ENGINE]} if engine is None else {}
-    others = chosen_engines(test.config) if engine is None else [engine]
-    sides = [Side(target, engine) for target in targets for engine in engines.get(target, others)]
+    others = chosen_engines(test.config) if named is None else [named]
+    sides = [
+        Side(target, engine)
+        for target in targets
+        for engine in ([AXVISOR_ENGINE] if target == "axvisor" and named is None else others)
+    ]
     return [side for side in sides if not _why_not(test, side)] or sides[:1]
 
 
@@ -178,6 +181,8 @@ def open_bench(test: pytest.Item, side: Side) -> TestedBench:
             return TestedBench(**{**options, **side._asdict()})
         except AxebpfError as error:
             refused = str(error)
+        except TypeError as error:  # its notes say which option it is about
+            refused = ", ".join([str(error), *getattr(error, "__notes__", [])])
     pytest.fail(f"@pytest.mark.axebpf: {refused}", pytrace=False)
 
 
