@@ -47,8 +47,8 @@ struct Function {
     returns: Option<Value>,
     /// Frames above its own, at most; counted up to one more than there can be.
     depth: usize,
-    /// Whether it calls others.
-    calls: bool,
+    /// Where it calls others.
+    calls: BTreeSet<usize>,
     changes: Changes,
     /// Where it is called.
     callers: BTreeSet<usize>,
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
             self.todo.extend(self.before.keys());
         }
         for (&at, &(function, offset)) in &self.deepest {
-            let found = self.functions.get(&function).is_some_and(|f| -offset > room(f.depth, f.calls));
+            let found = self.functions.get(&function).is_some_and(|f| -offset > room(f.depth, !f.calls.is_empty()));
             if found {
                 self.met.rows(at, self.met.by.shared_frame, Places::Nowhere);
             }
@@ -362,6 +362,7 @@ impl<'a> Walk<'a> {
         }
         let function = self.functions.entry(state.function).or_default();
         let before = function.changes.clone();
+        self.work += before.maps.len();
         function.changes.maps.extend(changes.maps.iter().cloned());
         function.changes.any |= changes.any;
         if function.changes != before {
@@ -410,7 +411,7 @@ impl<'a> Walk<'a> {
             entry.set(reg, value.handed_on());
         }
         let caller = self.functions.entry(state.function).or_default();
-        caller.calls = true;
+        caller.calls.insert(at);
         let depth = (caller.depth + 1).min(FRAMES + 1);
         let callee = self.functions.entry(to).or_default();
         callee.callers.insert(at);
@@ -419,7 +420,7 @@ impl<'a> Walk<'a> {
         let (returns, changes) = (callee.returns.clone(), callee.changes.clone());
         if deeper {
             // Functions that it calls are deeper too.
-            self.todo.extend(self.before.iter().filter(|(_, state)| state.function == to).map(|(at, _)| *at));
+            self.todo.extend(&callee.calls);
         }
         if depth >= FRAMES {
             self.met.rows(at, self.met.by.ninth_frame, Places::Nowhere);
