@@ -112,3 +112,10 @@ def test_ctrl_c_is_exit_code_130(cli: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("axebpf.bench.feed.fire_chunk", interrupt)
     assert cli("diff", STATS, *SHORT).code == 130
+
+
+def test_an_engine_alone_is_the_one_of_target_linux(cli: Any) -> None:
+    # On AxVisor the program gets another context; its VM and its maps do the same as Linux's.
+    for option in (("--engine", "rbpf"), ("--maps", "kbpf")):
+        assert cli("diff", RUN_TIME, *SHORT, *option).code == 0, option
+    assert cli("diff", RUN_TIME, *SHORT, "--target", "axvisor", "--engine", "rbpf").code == 1

@@ -29,8 +29,8 @@ def diff(
     files: Annotated[list[str], typer.Argument(metavar="OBJECT", help="Object files (.bpf.o).")],
     workload: WorkloadOptions,
     target: Annotated[
-        str, one_of(TARGETS, "--target", "Target; of linux, another engine or other maps.", _SIDE)
-    ] = "axvisor",
+        str | None, one_of(TARGETS, "--target", "Target; axvisor, or linux with another engine or other maps.", _SIDE)
+    ] = None,
     engine: Annotated[str, one_of(("auto", "rbpf"), "--engine", "AxVisor's VM, with Linux's helpers.", _SIDE)] = "auto",
     map_library: Annotated[
         str, one_of(("auto", *MAP_LIBRARIES), "--maps", "AxVisor's maps, with Linux's helpers.", _SIDE)
