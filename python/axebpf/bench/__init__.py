@@ -550,8 +550,8 @@ class Bench:
         nowhere goes where its section says. `workload` is what `run` takes, what `replay` takes, or a list of
         `hypervisor.Events`; `parameters` are those of the workload, or `format`, `mapping` and `event` of a recording.
         Both sides are fresh benches (`bench.twin.Twin`), which begin with what the maps of this one hold; this one is
-        not touched. The other one is target axvisor; with `engine="rbpf"`, `maps="kbpf"` or both it is target linux with
-        these, which pins a difference on AxVisor's VM or on its maps.
+        not touched. The other one is target axvisor; with `engine="rbpf"`, `maps="kbpf"` or both it is target linux
+        with these, which pins a difference on AxVisor's VM or on its maps.
 
         Compared are the return value, or the fault, of every run of every program, and the contents of all maps. The
         result is true where they are the same; otherwise it has the first difference with its event, instruction and

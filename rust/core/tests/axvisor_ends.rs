@@ -216,3 +216,16 @@ fn loops_that_are_too_long_are_told_with_the_limit() {
         "{said}"
     );
 }
+
+#[test]
+fn too_many_ways_through_a_body_are_told_of_its_loop_before_its_first_turn() {
+    let mut text = "r6 = 0\na:\n".to_owned();
+    for k in 0..39 {
+        text += &format!("r8 = *(u8 *)(r1 +0)\nif r8 == {k} goto +1\nr6 += {}\n", 1_u32 << k.min(29));
+    }
+    text += "if r6 < 5 goto a\nr0 = 0\nexit";
+    let said = told(&text);
+    let back = 1 + 39 * 3;
+    let start = format!("instruction {back}: a loop (from here control goes back to instruction 1)");
+    assert!(said.starts_with(&start), "{said}");
+}

@@ -2,8 +2,8 @@
 //!
 //! Nothing stops rbpf once it runs. So a program is taken only where its end can be shown. Where no way through a
 //! function leads back to where it was, the longest way is found here: what is reached by local calls is counted with
-//! them; recursion ends by itself, because rbpf stops at the ninth frame. Loops are followed ([`super::ends`]). rbpf's verifier has passed the program, so its opcodes and jumps are known to be
-//! such as rbpf executes.
+//! them; recursion ends by itself, because rbpf stops at the ninth frame. Loops are followed ([`super::ends`]). rbpf's
+//! verifier has passed the program, so its opcodes and jumps are known to be such as rbpf executes.
 //!
 //! rbpf works out where a jump leads in 16 bits with a sign: beyond instruction 32767 it panics or goes somewhere
 //! else. Such a jump is refused too, and so is a way that leads off the end.

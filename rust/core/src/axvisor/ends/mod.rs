@@ -294,9 +294,21 @@ impl<A: Around> Search<'_, A> {
                 return endless(from, to, &why);
             }
         }
-        let (from, turns) = self.turns.iter().enumerate().max_by_key(|(_, turns)| **turns).unwrap_or((0, &0));
-        let to = self.flow.next(from).ok().and_then(|next| next.jump).unwrap_or(from);
-        let head = format!("a loop (from here control goes back to instruction {to}; {turns} times so far)");
+        // The jump back that was taken most often; where none was yet, the ways through the body are too many, and it is
+        // the last one.
+        let back = |from: usize| self.flow.next(from).ok()?.jump.filter(|to| *to <= from).map(|to| (from, to));
+        let taken = self.turns.iter().enumerate().filter(|(_, turns)| **turns > 0).max_by_key(|(_, turns)| **turns);
+        let (from, to, taken) = match taken {
+            Some((from, turns)) => {
+                let to = self.flow.next(from).ok().and_then(|next| next.jump).unwrap_or(from);
+                (from, to, format!("; {turns} times so far"))
+            }
+            None => {
+                let (from, to) = (0..self.turns.len()).rev().find_map(back).unwrap_or((0, 0));
+                (from, to, String::new())
+            }
+        };
+        let head = format!("a loop (from here control goes back to instruction {to}{taken})");
         refused(from, format!("{head} {what}: {NEVER_STOPPED}. {WAY_OUT}"))
     }
 
