@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod create;
+#[path = "../engine_support/mod.rs"]
+mod engine_support;
 mod kernel;
 #[path = "../map_support/mod.rs"]
 mod map_support;
 mod programs;
+mod sequences;
 mod user;
