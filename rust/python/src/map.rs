@@ -188,12 +188,7 @@ impl Map {
     }
 
     #[pyo3(signature = (key, flags=0))]
-    fn lookup_and_delete<'py>(
-        &self,
-        py: Python<'py>,
-        key: &[u8],
-        flags: u64,
-    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn lookup_and_delete<'py>(&self, py: Python<'py>, key: &[u8], flags: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check_key(py, key)?;
         self.take(py, "lookup_and_delete", |out| self.map.lookup_and_delete_user(key, flags, out))
     }
@@ -209,13 +204,7 @@ impl Map {
     }
 
     #[pyo3(signature = (count, start=None, flags=0))]
-    fn lookup_batch<'py>(
-        &self,
-        py: Python<'py>,
-        count: u32,
-        start: Option<&[u8]>,
-        flags: u64,
-    ) -> PyResult<Batch<'py>> {
+    fn lookup_batch<'py>(&self, py: Python<'py>, count: u32, start: Option<&[u8]>, flags: u64) -> PyResult<Batch<'py>> {
         self.read_batch(py, "lookup_batch", |out| map::lookup_batch(self.map.as_ref(), start, count, flags, out))
     }
 
