@@ -347,3 +347,32 @@ impl Iterator for Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn n_entries_take_2n_less_1_nodes_at_most() {
+        let mut prefixes = Prefixes::new(2);
+        let (mut entries, mut random) = (0, 1_u32);
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let key = [(random >> 8) as u8 % 17, 0, 0, 0, (random >> 16) as u8 & 0xc1, (random >> 24) as u8 & 0x81];
+            let prefix = Prefix::new(Bytes::from(&key[..])).expect("a prefix");
+            if random & 0x80 == 0 {
+                if let Ok(Slot::Vacant(vacant)) = prefixes.find(&prefix) {
+                    prefixes.insert(vacant, &prefix, 0);
+                    entries += 1;
+                }
+            } else if prefixes.remove(&prefix).is_some() {
+                entries -= 1;
+            }
+            let used = prefixes.nodes.len() - prefixes.free.len();
+            assert!(used < (2 * entries).max(1), "{used} nodes for {entries} entries");
+            assert_eq!(prefixes.walk().count(), entries);
+        }
+    }
+}
