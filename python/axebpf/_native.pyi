@@ -506,6 +506,10 @@ class Map:
         """Creation flags."""
 
     @property
+    def extra(self) -> int:
+        """`map_extra`."""
+
+    @property
     def id(self) -> int:
         """Its number in the bench."""
 
@@ -541,8 +545,27 @@ class Map:
     def peek(self) -> bytes | None:
         """Looks at what `pop` would take."""
 
-    def lookup_and_delete(self, key: bytes) -> bytes | None:
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes | None:
         """Takes an entry."""
+
+    def contains(self, value: bytes, flags: int = 0) -> bool:
+        """Whether a bloom filter takes a value for present."""
+
+    def lookup_batch(
+        self, count: int, start: bytes | None = None, flags: int = 0
+    ) -> tuple[bytes, bytes, int, bytes | None]:
+        """Keys, values, how many, and where to go on, or None at the end."""
+
+    def lookup_and_delete_batch(
+        self, count: int, start: bytes | None = None, flags: int = 0
+    ) -> tuple[bytes, bytes, int, bytes | None]:
+        """As `lookup_batch`, and takes the entries out."""
+
+    def update_batch(self, entries: Sequence[tuple[bytes, bytes]], flags: int = 0) -> None:
+        """Creates or replaces entries. Raises MapError with how many were `done`."""
+
+    def delete_batch(self, keys: Sequence[bytes], flags: int = 0) -> None:
+        """Deletes entries. Raises MapError with how many were `done`."""
 
     def freeze(self) -> None:
         """Refuses changes from the bench."""

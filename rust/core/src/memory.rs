@@ -158,6 +158,23 @@ impl<'a> Bytes<'a> {
         (index < self.len).then(|| unsafe { self.start.add(index).read() })
     }
 
+    /// The bytes before an index and those from it on, if there are as many.
+    #[inline]
+    #[must_use]
+    pub fn split_at(self, index: usize) -> Option<(Bytes<'a>, Bytes<'a>)> {
+        let rest = self.len.checked_sub(index)?;
+        Some((Bytes { len: index, ..self }, Bytes { start: self.start.wrapping_add(index), len: rest, ..self }))
+    }
+
+    /// Eight bytes from an index on as a big-endian number, if there are as many.
+    #[inline]
+    #[must_use]
+    pub fn be_u64_at(self, index: usize) -> Option<u64> {
+        let inside = self.len >= 8 && index <= self.len - 8;
+        // SAFETY: eight bytes from there on are readable.
+        inside.then(|| u64::from_be(unsafe { self.start.add(index).cast::<u64>().read_unaligned() }))
+    }
+
     /// A copy.
     #[must_use]
     pub fn to_vec(self) -> Vec<u8> {

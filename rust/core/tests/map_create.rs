@@ -49,12 +49,51 @@ const SIZES: &[(&str, u32, u32, u32, &str)] = &[
     ("ringbuf", 4, 0, 4096, "EINVAL"),
     ("ringbuf", 0, 0, 0, "EINVAL"),
     ("ringbuf", 0, 0, 1 << 31, "OK"),
+    ("bloom_filter", 4, 8, 4, "EINVAL"),
+    ("bloom_filter", 0, 0, 4, "EINVAL"),
+    ("bloom_filter", 0, 8, 0, "EINVAL"),
+    ("bloom_filter", 0, 4_194_304, 4, "OK"),
+    ("bloom_filter", 0, 4_194_305, 4, "E2BIG"),
+    ("bloom_filter", 0, 8, u32::MAX, "OK"),
 ];
 
 #[test]
 fn sizes() {
     for (kind, key, value, entries, expected) in SIZES {
         assert_eq!(errno(kind, *key, *value, *entries, 0), *expected, "{kind} {key} {value} {entries}");
+    }
+}
+
+/// Of tries, which all need `BPF_F_NO_PREALLOC`.
+const TRIES: &[(u32, u32, u32, &str)] = &[
+    (4, 8, 4, "EINVAL"),
+    (5, 8, 4, "OK"),
+    (260, 8, 4, "OK"),
+    (261, 8, 4, "EINVAL"),
+    (8, 0, 4, "EINVAL"),
+    (8, 8, 0, "EINVAL"),
+    (8, 8, u32::MAX, "OK"),
+    (5, 4_194_024, 1, "OK"),
+    (5, 4_194_025, 1, "EINVAL"),
+];
+
+#[test]
+fn sizes_of_tries() {
+    for (key, value, entries, expected) in TRIES {
+        assert_eq!(errno("lpm_trie", *key, *value, *entries, 1), *expected, "{key} {value} {entries}");
+    }
+    for bit in 0..32 {
+        let expected = if [0, 2, 3, 4, 7, 8].contains(&bit) { "OK" } else { "EINVAL" };
+        assert_eq!(errno("lpm_trie", 8, 8, 4, 1 | 1 << bit), expected, "bit {bit}");
+    }
+}
+
+#[test]
+fn hash_functions_of_bloom_filters() {
+    for (extra, expected) in [(0, "OK"), (3, "OK"), (15, "OK"), (16, "EINVAL"), (255, "EINVAL"), (1 << 32, "EINVAL")] {
+        let spec = MapSpec { extra, ..spec(MapKind::BloomFilter, 0, 8, 4, 0) };
+        let answer = create(spec, 2).map_or_else(|error| error.errno().name(), |_| "OK");
+        assert_eq!(answer, expected, "{extra}");
     }
 }
 
@@ -69,6 +108,7 @@ const FLAGS: &[(&str, u32, u32, u32, &[u32])] = &[
     ("queue", 0, 8, 4, &[2, 3, 4, 7, 8]),
     ("stack", 0, 8, 4, &[2, 3, 4, 7, 8]),
     ("ringbuf", 0, 0, 4096, &[2]),
+    ("bloom_filter", 0, 8, 4, &[2, 3, 4, 6, 7, 8]),
 ];
 
 #[test]
@@ -97,10 +137,10 @@ fn every_refusal_names_the_rule() {
     let good = spec(MapKind::Hash, 8, 8, 4, 0);
     let cases = [
         (
-            MapSpec { kind: MapKind::LpmTrie, ..good.clone() },
+            MapSpec { kind: MapKind::StackTrace, ..good.clone() },
             "EOPNOTSUPP",
-            "map M: axebpf has no lpm_trie maps; it has hash, array, percpu_hash, percpu_array, lru_hash, \
-             lru_percpu_hash, queue, stack, ringbuf",
+            "map M: axebpf has no stack_trace maps; it has hash, array, percpu_hash, percpu_array, lru_hash, \
+             lru_percpu_hash, lpm_trie, queue, stack, ringbuf, bloom_filter",
         ),
         (
             MapSpec { flags: 0x2400, ..good.clone() },
@@ -129,6 +169,16 @@ fn every_refusal_names_the_rule() {
             spec(MapKind::RingBuf, 0, 0, 5000, 0),
             "EINVAL",
             "map M: max_entries of ringbuf maps must be the bytes of the ring: a power of two, at least 4096, found 5000",
+        ),
+        (
+            MapSpec { kind: MapKind::LpmTrie, ..good.clone() },
+            "EINVAL",
+            "map M: lpm_trie maps take memory as entries come; add BPF_F_NO_PREALLOC",
+        ),
+        (
+            MapSpec { extra: 16, ..spec(MapKind::BloomFilter, 0, 8, 4, 0) },
+            "EINVAL",
+            "map M: map_extra of a bloom_filter map is how many hash functions it has, at most 15 (0: 5), found 16",
         ),
         (
             MapSpec { kind: MapKind::PercpuHash, value_size: 40000, ..good.clone() },

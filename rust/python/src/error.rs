@@ -59,11 +59,11 @@ pub(crate) fn exception<'py>(
     make().unwrap_or_else(|error| error)
 }
 
-fn text<'py>(py: Python<'py>, value: &str) -> Bound<'py, PyAny> {
+pub(crate) fn text<'py>(py: Python<'py>, value: &str) -> Bound<'py, PyAny> {
     pyo3::types::PyString::new(py, value).into_any()
 }
 
-fn number<'py>(py: Python<'py>, value: u64) -> Bound<'py, PyAny> {
+pub(crate) fn number<'py>(py: Python<'py>, value: u64) -> Bound<'py, PyAny> {
     match value.into_pyobject(py) {
         Ok(value) => value.into_any(),
         Err(never) => match never {},

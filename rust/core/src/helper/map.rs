@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use super::Run;
 use crate::errno::Errno;
 use crate::fault::Fault;
-use crate::map::{BPF_F_RDONLY_PROG, Map, MapSpec};
+use crate::map::{BPF_F_RDONLY_PROG, Map, MapKind, MapSpec};
 use crate::memory::Window;
 
 /// What a helper leaves in r0: 0, or the negative errno.
@@ -86,9 +86,13 @@ pub(super) fn pop(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, 
     Ok(r0(map.pop(value, true)))
 }
 
-/// `bpf_map_peek_elem(map, value)`.
+/// `bpf_map_peek_elem(map, value)`: of a bloom filter, whether the value may be in it.
 pub(super) fn peek(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, 89)?;
-    let value = run.memory.bytes_mut(value, map.spec().value_size as usize)?;
+    let size = map.spec().value_size as usize;
+    if map.spec().kind == MapKind::BloomFilter {
+        return Ok(r0(map.contains(run.memory.bytes(value, size)?)));
+    }
+    let value = run.memory.bytes_mut(value, size)?;
     Ok(r0(map.pop(value, false)))
 }

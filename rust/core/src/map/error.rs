@@ -86,6 +86,27 @@ pub enum MapError {
         /// Its kind.
         kind: MapKind,
     },
+    /// No `BPF_F_NO_PREALLOC` on a trie, which takes memory as entries come.
+    #[error("map {map}: {} maps take memory as entries come; add BPF_F_NO_PREALLOC", kind.name())]
+    NotPreallocated {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+    },
+    /// More hash functions than a bloom filter may have.
+    #[error(
+        "map {map}: map_extra of a bloom_filter map is how many hash functions it has, at most {limit} (0: 5), \
+         found {extra}"
+    )]
+    Hashes {
+        /// Name of the map.
+        map: String,
+        /// What was given.
+        extra: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
     /// `map_extra` on a kind that does not use it.
     #[error("map {map}: {} maps take no map_extra, found {extra:#x}", kind.name())]
     Extra {
@@ -171,6 +192,8 @@ impl MapError {
             MapError::Memory { .. } | MapError::KbpfMemory { .. } => Errno::ENOMEM,
             MapError::Flags { .. }
             | MapError::FlagPair { .. }
+            | MapError::NotPreallocated { .. }
+            | MapError::Hashes { .. }
             | MapError::Extra { .. }
             | MapError::KeySize { .. }
             | MapError::ValueSize { .. }

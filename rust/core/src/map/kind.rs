@@ -56,7 +56,9 @@ pub enum Keys {
     Index,
     /// By any bytes.
     Bytes,
-    /// By order only: the key size is 0.
+    /// By the longest prefix: how many leading bits count (`u32`), then the bits.
+    Prefix,
+    /// By order only, or not at all: the key size is 0.
     None,
 }
 
@@ -130,7 +132,8 @@ kinds! {
     CgroupArray = 8, "cgroup_array", None;
     LruHash = 9, "lru_hash", Some(lru(rules("LRU hash map", HASH | BPF_F_NUMA_NODE, Keys::Bytes)));
     LruPercpuHash = 10, "lru_percpu_hash", Some(lru(per_cpu(rules("per-CPU LRU hash map", HASH, Keys::Bytes))));
-    LpmTrie = 11, "lpm_trie", None;
+    LpmTrie = 11, "lpm_trie",
+        Some(rules("longest-prefix trie", BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | ACCESS, Keys::Prefix));
     ArrayOfMaps = 12, "array_of_maps", None;
     HashOfMaps = 13, "hash_of_maps", None;
     Devmap = 14, "devmap", None;
@@ -149,7 +152,7 @@ kinds! {
     RingBuf = 27, "ringbuf", Some(rules("ring buffer", BPF_F_NUMA_NODE, Keys::None));
     InodeStorage = 28, "inode_storage", None;
     TaskStorage = 29, "task_storage", None;
-    BloomFilter = 30, "bloom_filter", None;
+    BloomFilter = 30, "bloom_filter", Some(rules("bloom filter", BPF_F_NUMA_NODE | HASH, Keys::None));
     UserRingBuf = 31, "user_ringbuf", None;
     CgrpStorage = 32, "cgrp_storage", None;
     Arena = 33, "arena", None;

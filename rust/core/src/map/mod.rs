@@ -4,12 +4,16 @@
 
 mod access;
 mod array;
+mod batch;
+mod bloom;
 mod cells;
 mod create;
 mod error;
 mod hash;
 mod kind;
+mod lpm;
 mod lru;
+mod prefixes;
 mod queue;
 mod ringbuf;
 mod slots;
@@ -23,6 +27,7 @@ use crate::errno::Errno;
 use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
+pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
 pub use create::{MAX_BYTES, create};
 pub use error::MapError;
 pub use kind::{
@@ -49,7 +54,7 @@ pub struct MapSpec {
     pub max_entries: u32,
     /// `BPF_F_*` creation flags.
     pub flags: u32,
-    /// `map_extra`.
+    /// `map_extra`: of a bloom filter, how many hash functions (0: 5).
     pub extra: u64,
 }
 
@@ -102,6 +107,15 @@ pub trait Map: Region {
         Err(Errno::EINVAL)
     }
 
+    /// `bpf_map_peek_elem` of a bloom filter: whether the value may be in it.
+    ///
+    /// # Errors
+    /// `ENOENT` where it surely is not; kinds without it: `EINVAL`.
+    fn contains(&self, value: Bytes<'_>) -> Result<(), Errno> {
+        let _ = value;
+        Err(Errno::EINVAL)
+    }
+
     /// `bpf_for_each_map_elem`: calls `visit` with each entry (values of `cpu`); returns how many were visited.
     /// `visit` may call back into this map.
     ///
@@ -142,6 +156,15 @@ pub trait Map: Region {
     /// Linux's, by kind and flags.
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno>;
 
+    /// `BPF_MAP_LOOKUP_ELEM` of a bloom filter, which reads the value where others write it: whether it may be in it.
+    ///
+    /// # Errors
+    /// `ENOENT` where it surely is not; else Linux's, by flags; kinds without it: `EINVAL`.
+    fn contains_user(&self, value: &[u8], flags: u64) -> Result<(), Errno> {
+        let _ = (value, flags);
+        Err(Errno::EINVAL)
+    }
+
     /// `BPF_MAP_UPDATE_ELEM`; for a per-CPU map, one padded value a CPU.
     ///
     /// # Errors
@@ -169,6 +192,24 @@ pub trait Map: Region {
     /// `ENOENT` at the end; kinds without keys: `EINVAL` or `ENOTSUPP`.
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno>;
 
+    /// Whether a batch command that reads, or writes, may begin; [`lookup_batch`] and its like ask before all else.
+    ///
+    /// # Errors
+    /// `EPERM` by creation flags and freezing; `ENOTSUPP` for a map that has no batches at all.
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        let _ = (read, write);
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// The next entries of a walk in batches, appended to `out`: at most `count`, from where `from` says (the
+    /// [`Entries::next`] of the batch before; without it, from the first). They are taken out where `remove`.
+    ///
+    /// # Errors
+    /// `ENOENT` when the walk has reached its end, also with entries in `out`.
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        batch::walk_by_key(self, from, count, remove, out)
+    }
+
     /// `BPF_MAP_FREEZE`: no more writes from the bench; programs may still write.
     ///
     /// # Errors
@@ -182,7 +223,8 @@ pub trait Map: Region {
     /// As `next_key_user`.
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno>;
 
-    /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed.
+    /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed; for a bloom
+    /// filter, which cannot tell, how often something was added.
     fn len(&self) -> usize;
 
     /// Whether there are none.

@@ -1,6 +1,6 @@
 //! `BPF_MAP_CREATE` with random flags and sizes: the same errno.
 
-use axebpf_core::map::{MAX_BYTES, MapError, MapKind, MapSpec, create};
+use axebpf_core::map::{BPF_F_NO_PREALLOC, Keys, MAX_BYTES, MapError, MapKind, MapSpec, create};
 
 use crate::kernel::{self, KernelMap};
 use crate::map_support::Random;
@@ -23,7 +23,10 @@ fn random_specs() {
     let mut compared = 0;
     for kind in MapKind::offered() {
         for _ in 0..1500 {
-            let sizes = [0, 1, 4, 5, 8, 16, 4096, 32768, 32769, 4_161_487, 4_161_488, 4_194_247, 4_194_248];
+            let sizes = [
+                0, 1, 4, 5, 8, 16, 4096, 32768, 32769, 260, 261, 4_161_487, 4_161_488, 4_194_024, 4_194_025, 4_194_247,
+                4_194_248,
+            ];
             let huge = [4_194_304, 4_194_305, i32::MAX as u32, 1 << 31, u32::MAX];
             let mut flags = 0;
             for _ in 0..random.pick(&[0, 0, 1, 1, 2]) {
@@ -35,7 +38,10 @@ fn random_specs() {
                 1..=3 => random.pick(&sizes),
                 _ => random.pick(usual),
             };
-            let keyless = matches!(kind, MapKind::Queue | MapKind::Stack | MapKind::RingBuf);
+            let keyless = kind.rules().is_some_and(|rules| rules.keys == Keys::None);
+            if kind == MapKind::LpmTrie && random.below(4) > 0 {
+                flags |= BPF_F_NO_PREALLOC;
+            }
             let spec = MapSpec {
                 name: String::new(),
                 kind,
@@ -43,7 +49,7 @@ fn random_specs() {
                 value_size: of(&mut random, if kind == MapKind::RingBuf { &[0] } else { &[1, 8, 24] }),
                 max_entries: of(&mut random, &[1, 3, 4095, 4096, 12288, (1 << 28) + 1]),
                 flags,
-                extra: random.pick(&[0, 0, 0, 0, 0, 0, 0, 1]),
+                extra: random.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 15, 16]),
             };
             let ours = errno_of(create(spec.clone(), cpus).map(drop));
             let value = u64::from(spec.value_size.max(2)) * if kind.is_per_cpu() { u64::from(cpus) } else { 1 };

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use axebpf_core::map::MapSpec;
+use axebpf_core::map::{Entries, Keys, MapSpec};
 
 /// The kernel whose answers axebpf gives. Others differ in places, so the tests run on it alone.
 const RELEASE: &str = "6.18";
@@ -17,6 +17,10 @@ const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 const MAP_LOOKUP_AND_DELETE: i64 = 21;
 const MAP_FREEZE: i64 = 22;
+const MAP_LOOKUP_BATCH: i64 = 24;
+const MAP_LOOKUP_AND_DELETE_BATCH: i64 = 25;
+const MAP_UPDATE_BATCH: i64 = 26;
+const MAP_DELETE_BATCH: i64 = 27;
 
 /// `union bpf_attr`, filled field by field at the offsets of the kernel's header.
 struct Attr([u64; 18]);
@@ -80,6 +84,8 @@ pub struct KernelMap {
     fd: OwnedFd,
     key_size: usize,
     value_size: usize,
+    /// Whether a walk in batches goes on at a bucket, rather than behind a key.
+    walks_by_bucket: bool,
 }
 
 impl KernelMap {
@@ -89,7 +95,8 @@ impl KernelMap {
         let fd = { attr }.call(MAP_CREATE).map(owned)?;
         let padded = (spec.value_size as usize).next_multiple_of(8);
         let value_size = if spec.kind.is_per_cpu() { padded * cpus as usize } else { spec.value_size as usize };
-        Ok(KernelMap { fd, key_size: spec.key_size as usize, value_size })
+        let walks_by_bucket = spec.kind.rules().is_some_and(|rules| rules.keys == Keys::Bytes);
+        Ok(KernelMap { fd, key_size: spec.key_size as usize, value_size, walks_by_bucket })
     }
 
     pub fn fd(&self) -> i32 {
@@ -114,6 +121,11 @@ impl KernelMap {
         self.read(MAP_LOOKUP, key, flags)
     }
 
+    /// Whether a bloom filter takes a value for present.
+    pub fn contains(&self, value: &[u8], flags: u64) -> Result<(), i32> {
+        self.element(MAP_LOOKUP, &[], value.as_ptr().cast_mut(), flags)
+    }
+
     pub fn lookup_and_delete(&self, key: &[u8], flags: u64) -> Result<Vec<u8>, i32> {
         self.read(MAP_LOOKUP_AND_DELETE, key, flags)
     }
@@ -133,6 +145,55 @@ impl KernelMap {
         { attr }.call(MAP_NEXT_KEY)?;
         next.truncate(self.key_size);
         Ok(next)
+    }
+
+    fn batch(&self, command: i64, pointers: [*const u8; 4], count: usize, flags: u64) -> (Result<(), i32>, u32) {
+        let [from, next, keys, values] = pointers.map(|pointer| pointer as u64);
+        let attr = Attr::new().u64(0, from).u64(8, next).u64(16, keys).u64(24, values);
+        let mut attr = attr.u32(32, count as u32).u32(36, self.fd() as u32).u64(40, flags);
+        let result = attr.call(command).map(|_| ());
+        (result, attr.0[4] as u32)
+    }
+
+    /// A batch of a walk, which takes the entries out where `remove`.
+    pub fn walk(&self, from: Option<&[u8]>, count: usize, remove: bool, flags: u64) -> (Result<(), i32>, Entries) {
+        let mut keys = vec![0xee; count * self.key_size + 1];
+        let mut values = vec![0xee; count * self.value_size + 1];
+        let mut next = vec![0xee; self.key_size.max(8)];
+        let command = if remove { MAP_LOOKUP_AND_DELETE_BATCH } else { MAP_LOOKUP_BATCH };
+        let from = from.map_or(std::ptr::null(), <[u8]>::as_ptr);
+        let pointers = [from, next.as_mut_ptr(), keys.as_mut_ptr(), values.as_mut_ptr()];
+        let (result, done) = self.batch(command, pointers, count, flags);
+        // Where it did not begin, it has not set the count.
+        let done = if matches!(result, Ok(()) | Err(libc::ENOENT)) { done } else { 0 };
+        keys.truncate(done as usize * self.key_size);
+        values.truncate(done as usize * self.value_size);
+        next.truncate(if self.walks_by_bucket { size_of::<u32>() } else { self.key_size });
+        (result, Entries { keys, values, count: done, next })
+    }
+
+    pub fn update_batch(&self, entries: &[(&[u8], &[u8])], flags: u64) -> Result<(), (u32, i32)> {
+        let keys: Vec<u8> = entries.iter().flat_map(|(key, _)| key.iter().copied()).collect();
+        let values: Vec<u8> = entries.iter().flat_map(|(_, value)| value.iter().copied()).collect();
+        self.write_batch(MAP_UPDATE_BATCH, &keys, &values, entries.len(), flags)
+    }
+
+    pub fn delete_batch(&self, keys: &[&[u8]], flags: u64) -> Result<(), (u32, i32)> {
+        self.write_batch(MAP_DELETE_BATCH, &keys.concat(), &[], keys.len(), flags)
+    }
+
+    fn write_batch(
+        &self,
+        command: i64,
+        keys: &[u8],
+        values: &[u8],
+        count: usize,
+        flags: u64,
+    ) -> Result<(), (u32, i32)> {
+        let none = std::ptr::null();
+        let (result, done) = self.batch(command, [none, none, keys.as_ptr(), values.as_ptr()], count, flags);
+        // Where it did not begin, it has not set the count.
+        result.map_err(|errno| (if done as usize == count { 0 } else { done }, errno))
     }
 
     pub fn freeze(&self) -> Result<(), i32> {
