@@ -99,8 +99,8 @@ fn every_refusal_names_the_rule() {
         (
             MapSpec { kind: MapKind::LpmTrie, ..good.clone() },
             "EOPNOTSUPP",
-            "map M: axebpf has no lpm_trie maps; it has hash, array, percpu_hash, percpu_array, lru_hash, \
-             lru_percpu_hash, queue, stack, ringbuf",
+            "map M: axebpf has no lpm_trie maps; it has hash, array, prog_array, perf_event_array, percpu_hash, \
+             percpu_array, lru_hash, lru_percpu_hash, array_of_maps, hash_of_maps, queue, stack, ringbuf",
         ),
         (
             MapSpec { flags: 0x2400, ..good.clone() },

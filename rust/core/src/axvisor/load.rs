@@ -18,9 +18,9 @@ use super::helpers::{HELPERS, NAME};
 use super::run::{Does, SITES, Site};
 use super::vm::{Global, Loaded, Patch, RBPF, behind, panic_text, set_lddw};
 use crate::engine::{EngineError, Runnable};
-use crate::helper::{self, ArgKind, CUSTOM_HELPERS, MAP_HANDLE_STRIDE, MAP_HANDLES, ReturnKind};
+use crate::helper::{self, ArgKind, CUSTOM_HELPERS, MAP_HANDLE_STRIDE, MAP_HANDLES, ReturnKind, TAIL_CALL};
 use crate::isa::{Imm64, Insn, Op, decode};
-use crate::map::{BPF_F_RDONLY_PROG, MapKind, MapSet};
+use crate::map::{BPF_F_RDONLY_PROG, Holds, Map, MapKind, MapSet};
 use crate::memory::Bytes;
 use crate::program::Program;
 
@@ -57,6 +57,12 @@ pub struct Rbpf {
     pub budget: Option<u64>,
 }
 
+/// Bytes of the values that a look-up in a map, or in its inner maps, gives.
+fn value_size(map: &dyn Map) -> u64 {
+    let spec = if let Holds::Maps(maps) = map.holds() { &maps.shape().template } else { map.spec() };
+    spec.value_size.into()
+}
+
 fn refused(insn: usize, what: impl Into<String>) -> EngineError {
     EngineError::Unsupported { insn, what: what.into() }
 }
@@ -83,7 +89,7 @@ impl Rbpf {
             maps: &maps,
         };
         loader.resolve()?;
-        let largest = maps.0.iter().map(|map| u64::from(map.spec().value_size).next_multiple_of(8)).max().unwrap_or(0);
+        let largest = maps.0.iter().map(|map| value_size(&**map).next_multiple_of(8)).max().unwrap_or(0);
         let flow = Flow::new(&program.insns, PROLOGUE.len());
         let reach = match self.budget {
             None => {
@@ -204,6 +210,11 @@ impl Loader<'_> {
         let Some(implementation) = &found.implementation else {
             return Err(refused(at, format!("helper {}#{id}", found.name)));
         };
+        if id == TAIL_CALL {
+            let what =
+                format!("helper {}#{id}: {RBPF} runs one program to its end; tail calls are Linux's", found.name);
+            return Err(refused(at, what));
+        }
         if implementation.args.contains(&ArgKind::Callback) {
             return Err(refused(
                 at,

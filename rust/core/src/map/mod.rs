@@ -30,8 +30,8 @@ pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 pub use create::{MAX_BYTES, create, create_with};
 pub use error::MapError;
 pub use kind::{
-    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE,
-    BPF_F_PRESERVE_ELEMS, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
+    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
 };
 pub use numbered::{NoObjects, Objects, Refusal};
 pub use of_maps::{Inner, OfMaps, Shape};

@@ -135,13 +135,7 @@ impl Map for ArrayOfMaps {
         Holds::Maps(self)
     }
 
-    fn update_by_number(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        flags: u64,
-        objects: &dyn Objects,
-    ) -> Result<(), Refusal> {
+    fn update_by_number(&self, key: &[u8], value: &[u8], flags: u64, objects: &dyn Objects) -> Result<(), Refusal> {
         // What was there is dropped here, with no lock held.
         self.array.update(key, value, flags, |number| self.shape.find(number, objects)).map(drop)
     }
@@ -230,13 +224,7 @@ impl Map for HashOfMaps {
         self.update_by_number(key, value, flags, &NoObjects).map_err(|refusal| refusal.errno)
     }
 
-    fn update_by_number(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        flags: u64,
-        objects: &dyn Objects,
-    ) -> Result<(), Refusal> {
+    fn update_by_number(&self, key: &[u8], value: &[u8], flags: u64, objects: &dyn Objects) -> Result<(), Refusal> {
         // Permission comes before the number, and the number before the flags.
         self.numbers.may_update(flags)?;
         let Inner { number, map } = self.shape.find(numbered::number(value)?, objects)?;

@@ -203,13 +203,7 @@ impl Map for PerfEventArray {
     }
 
     /// A bench has no perf events with numbers: [`PerfEventArray::open`] is for that.
-    fn update_by_number(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        flags: u64,
-        _objects: &dyn Objects,
-    ) -> Result<(), Refusal> {
+    fn update_by_number(&self, key: &[u8], value: &[u8], flags: u64, _objects: &dyn Objects) -> Result<(), Refusal> {
         let none = |_| {
             let why = "a bench has no perf events with numbers; open(cpu) opens the buffer of a CPU".to_owned();
             Err(Refusal { errno: Errno::EBADF, why: Some(why) })

@@ -69,13 +69,7 @@ impl Map for ProgArray {
         Holds::Programs(self)
     }
 
-    fn update_by_number(
-        &self,
-        key: &[u8],
-        value: &[u8],
-        flags: u64,
-        objects: &dyn Objects,
-    ) -> Result<(), Refusal> {
+    fn update_by_number(&self, key: &[u8], value: &[u8], flags: u64, objects: &dyn Objects) -> Result<(), Refusal> {
         let admitted = |number: u32| {
             let (program_type, program) = objects.program(number)?;
             self.admit(program_type).map(|()| number).map_err(|owner| {
