@@ -49,7 +49,10 @@ class _Numbered(HashMap):
     _kind = ""
 
     def __init__(self, native: _native.Map, key: Layout | None, cpus: int, things: Things) -> None:
-        super().__init__(native, key or {4: _NUMBER, 8: ("int", 8, False, "number")}.get(native.key_size), _NUMBER, cpus)
+        if key is None or key[0] == "bytes":
+            # An index or id whose type was not given.
+            key = {4: _NUMBER, 8: ("int", 8, False, "number")}.get(native.key_size)
+        super().__init__(native, key, _NUMBER, cpus)
         self._things = things
 
     def _thing(self, key: bytes, number: int) -> Any:

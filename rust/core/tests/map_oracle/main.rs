@@ -6,5 +6,8 @@ mod create;
 mod kernel;
 #[path = "../map_support/mod.rs"]
 mod map_support;
+mod numbered;
+mod perf;
 mod programs;
+mod tail_calls;
 mod user;
