@@ -32,7 +32,7 @@ def put(outer: Any, key: Any, value: Any) -> Callable[[], object]:
 
 
 def looking_up(bench: Bench, outer: Any, then: str) -> Program:
-    """A program that looks the entry 0 of a map of maps up, and leaves -1 where there is none; the inner map is in r6."""
+    """A program that looks the entry 0 of a map of maps up, and returns -1 where there is none; the map is in r6."""
     text = f"""
         r7 = r1
         *(u64 *)(r10 -8) = 0
@@ -120,7 +120,12 @@ def test_what_cannot_be_a_map_of_maps() -> None:
         (("array_of_maps", 4, 4, 1), None, errno.EINVAL, "need an inner map"),
         (("array_of_maps", 4, 4, 1), outer, errno.EINVAL, "cannot be inner maps: one level is all"),
         (("hash_of_maps", 4, 4, 1), jumps, 524, "prog_array maps cannot be inner maps"),
-        (("hash_of_maps", 4, 8, 1), inner, errno.EINVAL, "value size of hash_of_maps maps must be 4, a number, found 8"),
+        (
+            ("hash_of_maps", 4, 8, 1),
+            inner,
+            errno.EINVAL,
+            "value size of hash_of_maps maps must be 4, a number, found 8",
+        ),
         (("hash", 4, 4, 1), inner, errno.EINVAL, "hash maps have no inner maps"),
         (("hash_of_maps", 4, 4, 1), foreign, errno.EBADF, "belongs to another bench"),
     ]
@@ -177,11 +182,16 @@ def test_an_inner_queue_and_an_inner_ring_buffer_work_from_a_program() -> None:
     queues[0] = bench.create_map("queue", 0, 8, 2, name="Q")
     push = looking_up(bench, queues, "r1 = r6\nr2 = r10\nr2 += -16\nr3 = 0\ncall bpf_map_push_elem")
     assert [signed(push.run(bytes(8)).r0) for _ in range(3)] == [0, 0, -errno.E2BIG]
-    assert [int.from_bytes(value, "little") if isinstance(value, bytes) else value for value in bench.maps["Q"]] == [7, 7]
+    assert [int.from_bytes(value, "little") if isinstance(value, bytes) else value for value in bench.maps["Q"]] == [
+        7,
+        7,
+    ]
 
     rings = bench.create_map("array_of_maps", 4, 4, 1, inner=bench.create_map("ringbuf", 0, 0, 4096))
     rings[0] = bench.create_map("ringbuf", 0, 0, 8192, name="R")
-    reserve = "r1 = r6\nr2 = 8\nr3 = 0\ncall bpf_ringbuf_reserve\nif r0 == 0 goto out\n*(u64 *)(r0 +0) = 9\nr1 = r0\nr2 = 0"
+    reserve = (
+        "r1 = r6\nr2 = 8\nr3 = 0\ncall bpf_ringbuf_reserve\nif r0 == 0 goto out\n*(u64 *)(r0 +0) = 9\nr1 = r0\nr2 = 0"
+    )
     looking_up(bench, rings, f"{reserve}\ncall bpf_ringbuf_submit\nout:\nr0 = 0").run(bytes(8))
     assert bench.maps["R"].read() == [(9).to_bytes(8, "little")]
     # A run that forgets its record is stopped, and leaves no busy one behind.
@@ -403,7 +413,9 @@ def test_an_array_is_for_programs_of_the_type_of_its_first() -> None:
     assert "other is of type raw_tracepoint; this array is for programs of type xdp" in message
     del jumps[0]
     assert refused(put(jumps, 1, returning(bench, 1)))[0] == errno.EINVAL
-    with pytest.raises(LoadError, match=r"of type raw_tracepoint, and the program array JUMPS is for programs of type xdp"):
+    with pytest.raises(
+        LoadError, match=r"of type raw_tracepoint, and the program array JUMPS is for programs of type xdp"
+    ):
         tail_calling(bench, jumps, 0)
     # Who tail-calls through it is the first as well.
     fresh = bench.create_map("prog_array", 4, 4, 2)
@@ -425,11 +437,13 @@ def test_an_unloaded_program_is_in_no_array() -> None:
     ("text", "fault"),
     [
         ("r1 = r10\nr2 = map[1]\nr3 = 0\ncall bpf_tail_call\nr0 = 0\nexit", "it takes the context"),
-        ("r2 = map[2]\nr3 = 0\ncall bpf_tail_call\nr0 = 0\nexit", r"cannot pass map_type 2 into func bpf_tail_call#12: A is"),
+        (
+            "r2 = map[2]\nr3 = 0\ncall bpf_tail_call\nr0 = 0\nexit",
+            r"cannot pass map_type 2 into func bpf_tail_call#12: A is",
+        ),
         ("r2 = 5\nr3 = 0\ncall bpf_tail_call\nr0 = 0\nexit", "its second argument is 0x5, which is no map"),
         (
-            "r6 = r1\nr1 = map[3]\nr2 = 8\nr3 = 0\ncall bpf_ringbuf_reserve\nr1 = r6\nr2 = map[1]\nr3 = 0\n"
-            "call bpf_tail_call\nr0 = 0\nexit",
+            "r6 = r1\nr1 = map[3]\nr2 = 8\nr3 = 0\ncall reserve#131\nr1 = r6\nr2 = map[1]\nr3 = 0\ncall jump#12\nexit",
             "neither submitted nor discarded",
         ),
     ],
@@ -469,7 +483,11 @@ def test_an_object_fills_its_program_array(calls: Path) -> None:
     # Of 33 tail calls, the first went there.
     assert dict(progs.maps["SEEN"].items()) == {0: 2, 1: 33, 2: 0, 3: 2}
     assert progs["on_exit"].stats.runs == 5
-    assert [progs["from_a_function"].run(bytes([*[0] * 16, reason, *[0] * 79])).r0 for reason in (0, 5, 7)] == [110, 111, 101]
+    assert [progs["from_a_function"].run(bytes([*[0] * 16, reason, *[0] * 79])).r0 for reason in (0, 5, 7)] == [
+        110,
+        111,
+        101,
+    ]
     progs.unload(force=True)
     assert len(bench.programs) == 0
 

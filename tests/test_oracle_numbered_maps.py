@@ -1,4 +1,4 @@
-"""The objects with program arrays and maps of maps, loaded by libbpf and run by the kernel: the same results and maps."""
+"""Objects with program arrays and maps of maps, loaded by libbpf and run by the kernel: the same results and maps."""
 
 from __future__ import annotations
 
@@ -100,11 +100,16 @@ def test_tail_calls_go_where_the_kernel_goes(load: Callable[..., InKernel], comp
     theirs, ours = load(path), Bench().load(path)
     for program in ("on_exit", "from_a_function", "on_itself", "on_hypercall"):
         for reason in (0, 1, 5, 7, 8, 1 << 32, (1 << 32) + 5):
-            assert ours[program].run(context(1, reason)).r0 == theirs.run(program, context(1, reason)), (program, reason)
+            assert ours[program].run(context(1, reason)).r0 == theirs.run(program, context(1, reason)), (
+                program,
+                reason,
+            )
     assert ours.maps["SEEN"].to_numpy()[1].tolist() == theirs.values("SEEN", 4)
 
 
-def test_maps_of_maps_are_filled_as_libbpf_does(load: Callable[..., InKernel], compile_bpf: Callable[..., Path]) -> None:
+def test_maps_of_maps_are_filled_as_libbpf_does(
+    load: Callable[..., InKernel], compile_bpf: Callable[..., Path]
+) -> None:
     path = compile_bpf("maps_of_maps", (DATA / "maps_of_maps.c").read_text())
     theirs, ours = load(path), Bench().load(path)
     for vm_id in range(6):

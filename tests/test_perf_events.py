@@ -153,7 +153,9 @@ def test_a_record_that_no_reader_could_use_stops_the_run() -> None:
 def test_the_wrong_kind_of_map_stops_the_run() -> None:
     bench = Bench()
     program = writing(bench, bench.create_map("ringbuf", 0, 0, 4096, name="R"))
-    with pytest.raises(ProgramFault, match="cannot pass map_type 27 into func bpf_perf_event_output#25: R is a ringbuf"):
+    with pytest.raises(
+        ProgramFault, match="cannot pass map_type 27 into func bpf_perf_event_output#25: R is a ringbuf"
+    ):
         write(program)
 
 

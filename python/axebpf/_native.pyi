@@ -513,8 +513,8 @@ class Map:
     def inner(self, key: bytes) -> Map | None:
         """Of a map of maps, the map of a key, be it in the bench or not."""
 
-    def open(self, cpu: int, size: int = 262144) -> None:
-        """Of a perf event array, opens the buffer of a CPU, of so many bytes."""
+    def open(self, cpu: int, size: int = ...) -> None:
+        """Of a perf event array, opens the buffer of a CPU, of so many bytes (64 pages)."""
 
     def is_open(self, cpu: int) -> bool:
         """Whether the buffer of a CPU is open."""

@@ -45,7 +45,6 @@ class Things(NamedTuple):
 class _Numbered(HashMap):
     """A mapping whose values are things with numbers; only the entries that are there are its keys."""
 
-    __hash__ = None  # type: ignore[assignment]
     _kind = ""
 
     def __init__(self, native: _native.Map, key: Layout | None, cpus: int, things: Things) -> None:
@@ -98,7 +97,6 @@ class MapOfMaps(_Numbered):
     it up.
     """
 
-    __hash__ = None  # type: ignore[assignment]
     _kind = "map"
 
     def _thing(self, key: bytes, number: int) -> Any:
@@ -115,7 +113,7 @@ class MapOfMaps(_Numbered):
 
 
 class ProgramArray(_Numbered):
-    """A `prog_array`: what `bpf_tail_call` jumps to, a mutable mapping of programs by index.
+    r"""A `prog_array`: what `bpf_tail_call` jumps to, a mutable mapping of programs by index.
 
     The first program, be it one that is put there or one that tail-calls through it, makes it an array for programs of
     its type; MapError EINVAL refuses others. An unloaded program is in none any more.
@@ -123,16 +121,15 @@ class ProgramArray(_Numbered):
     >>> from axebpf import Bench, assemble
     >>> bench = Bench()
     >>> jumps = bench.create_map("prog_array", 4, 4, 4)
-    >>> text = "r2 = map[1]\\nr3 = 2\\ncall bpf_tail_call\\nr0 = 0\\nexit"
+    >>> text = "r2 = map[1]\nr3 = 2\ncall bpf_tail_call\nr0 = 0\nexit"
     >>> caller = bench.load_bytes(assemble(text), type="tracepoint", maps={1: jumps})
     >>> caller.run(bytes(16)).r0
     0
-    >>> jumps[2] = bench.load_bytes(assemble("r0 = 42\\nexit"), type="tracepoint")
+    >>> jumps[2] = bench.load_bytes(assemble("r0 = 42\nexit"), type="tracepoint")
     >>> caller.run(bytes(16)).r0
     42
     """
 
-    __hash__ = None  # type: ignore[assignment]
     _kind = "program"
 
     def _thing(self, key: bytes, number: int) -> Any:

@@ -32,11 +32,11 @@ class PerfRecord(NamedTuple):
 
 
 class PerfEventArray(RingBuffer):
-    """A `perf_event_array`. Iterating consumes: each record is given once, of all CPUs in the order of writing.
+    r"""A `perf_event_array`. Iterating consumes: each record is given once, of all CPUs in the order of writing.
 
-    The bench is its reader: it opens a buffer of 64 pages for each CPU when the map is made, as readers on Linux do, and
-    an entry is that of the CPU of its index. A record that finds no room is lost, which the program sees (ENOSPC) and
-    `lost` counts. `close` and `open` show what a program does without a reader.
+    The bench is its reader: it opens a buffer of 64 pages for each CPU when the map is made, as readers on Linux do,
+    and an entry is that of the CPU of its index. A record that finds no room is lost, which the program sees (ENOSPC)
+    and `lost` counts. `close` and `open` show what a program does without a reader.
 
     >>> from axebpf import Bench, assemble
     >>> bench = Bench(cpus=2)
@@ -54,7 +54,7 @@ class PerfEventArray(RingBuffer):
     >>> program.run(bytes(16), cpu=1, time_ns=5).r0
     0
     >>> list(events)
-    [PerfRecord(cpu=1, time_ns=5, data=b'\\x07\\x00\\x00\\x00\\x00\\x00\\x00\\x00')]
+    [PerfRecord(cpu=1, time_ns=5, data=b'\x07\x00\x00\x00\x00\x00\x00\x00')]
     """
 
     def consume(self, cpu: int | None = None) -> PerfRecord | None:

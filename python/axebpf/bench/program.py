@@ -208,8 +208,9 @@ class Program:
     def steps(self, ctx: bytes = b"", *, limit: int = 100_000, cpu: int | None = None) -> list[Step]:
         """Runs it once as `run` does, and gives each instruction with the registers before it, up to `limit`.
 
-        Those of programs that it tail-calls are left out; their `profile` counts them. A run that a fault stops gives the steps up to there; the last one is the faulting instruction. Raises
-        AxebpfError on the engine rbpf, which shows no instructions.
+        Those of programs that it tail-calls are left out; their `profile` counts them. A run that a fault stops gives
+        the steps up to there; the last one is the faulting instruction. Raises AxebpfError on the engine rbpf, which
+        shows no instructions.
         """
         (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu)
         if fault is not None and not isinstance(fault, ProgramFault):

@@ -91,8 +91,10 @@ impl Bench {
             if spec.kind == MapKind::PerfEventArray && spec.max_entries == 0 {
                 spec.max_entries = self.options.cpus; // libbpf's way to say one for each CPU
             }
-            let inner = def.inner.as_ref().map(|inner| Ok(self.options.create_map(inner.spec()?, None)?));
-            let inner = inner.transpose().map_err(|error: BenchError| error)?;
+            let inner = match &def.inner {
+                Some(inner) => Some(self.options.create_map(inner.spec()?, None)?),
+                None => None,
+            };
             let map = self.options.create_map(spec, inner.as_deref())?;
             // AxVisor's loader makes the maps of data sections and drops what is in them.
             let drops = self.options.target == Target::Axvisor;

@@ -35,7 +35,8 @@ impl InnerMaps {
     /// The map of a handle.
     fn get(&self, handle: u64) -> Option<&dyn Map> {
         let offset = handle.wrapping_sub(INNER_HANDLES);
-        let place = usize::try_from(offset / MAP_HANDLE_STRIDE).ok().filter(|_| offset % MAP_HANDLE_STRIDE == 0)?;
+        let place =
+            usize::try_from(offset / MAP_HANDLE_STRIDE).ok().filter(|_| offset.is_multiple_of(MAP_HANDLE_STRIDE))?;
         self.maps.get(place)
     }
 

@@ -149,12 +149,15 @@ impl Map for ArrayOfMaps {
     }
 }
 
+/// Maps by number, each with how many keys have it.
+type KeyCounts = HashMap<u32, (Arc<dyn Map>, usize)>;
+
 /// A hash of maps: a hash of their numbers, and the maps of the numbers that are in it.
 pub(super) struct HashOfMaps {
     numbers: Hash,
     shape: Shape,
-    /// Each map that is in it, and at how many keys.
-    maps: Mutex<HashMap<u32, (Arc<dyn Map>, usize)>>,
+    /// Each map that is in it.
+    maps: Mutex<KeyCounts>,
 }
 
 impl HashOfMaps {
@@ -171,7 +174,7 @@ impl HashOfMaps {
 }
 
 /// One key less has this map; the last one gives it back.
-fn release(maps: &mut HashMap<u32, (Arc<dyn Map>, usize)>, number: u32) -> Option<Arc<dyn Map>> {
+fn release(maps: &mut KeyCounts, number: u32) -> Option<Arc<dyn Map>> {
     let (_, keys) = maps.get_mut(&number)?;
     *keys -= 1;
     if *keys > 0 { None } else { maps.remove(&number).map(|(map, _)| map) }

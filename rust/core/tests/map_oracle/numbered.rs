@@ -179,7 +179,7 @@ fn step(random: &mut Random, things: &Things, ours: &dyn Map, theirs: &KernelMap
             let key = Some(&key[..]).filter(|_| random.below(3) > 0);
             assert_eq!(out(&|out| ours.next_key_user(key, out)), theirs.next_key(key), "next of {key:?} of {kind:?}");
         }
-        _ if readable => {
+        _ if readable && kind != MapKind::PerfEventArray => {
             let (mut keys, mut numbers) = (Vec::new(), Vec::new());
             assert_eq!(ours.dump_user(&mut keys, &mut numbers), Ok(ours.len()));
             for (key, number) in keys.chunks(4).zip(numbers.chunks(4)) {
@@ -202,8 +202,8 @@ fn compare(things: &Things, specs: &[MapSpec], inner: Option<(&dyn Map, i32)>) {
             let ours = create_with(spec.clone(), 1, inner.map(|(ours, _)| ours)).unwrap();
             let theirs = KernelMap::create_with(&spec, 1, inner.map_or(0, |(_, theirs)| theirs)).unwrap();
             let mut random = Random(n as u64);
-            for n in 0..4000 {
-                if n == 3000 {
+            for n in 0..1500 {
+                if n == 1200 {
                     assert_eq!(errno(ours.freeze()), theirs.freeze());
                 }
                 step(&mut random, things, &*ours, &theirs);

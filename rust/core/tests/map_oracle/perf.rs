@@ -30,9 +30,8 @@ impl Event {
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping, whose address the kernel chooses.
-        let pages = unsafe {
-            libc::mmap(std::ptr::null_mut(), PAGE + size, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0)
-        };
+        let pages =
+            unsafe { libc::mmap(std::ptr::null_mut(), PAGE + size, protection, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
         assert_ne!(pages, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
         Event { fd, pages: pages.cast(), size }
     }
@@ -46,7 +45,9 @@ impl Event {
             let (head, mut tail) = (position.read_volatile(), position.add(1).read_volatile());
             while tail < head {
                 let byte = |offset: usize| self.pages.add(PAGE + (tail as usize + offset) % self.size).read_volatile();
-                let number = |offset, len| (0..len).rev().fold(0, |n, byte_of| n << 8 | u64::from(byte(offset + byte_of)));
+                let number = |offset, len: usize| {
+                    (0..len).rev().fold(0, |n, byte_of| n << 8 | u64::from(byte(offset + byte_of)))
+                };
                 match number(0, 4) {
                     9 => records.push((0..number(8, 4) as usize).map(|at| byte(12 + at)).collect()),
                     2 => lost += number(16, 8),
@@ -162,7 +163,7 @@ fn answers_and_records() {
     }
     // What was lost is reported with the next record that finds room.
     for (cpu, event) in events.iter().enumerate() {
-        event.read();
+        reported[cpu] += event.read().1;
         while pair.events.get().read(Some(cpu as u32)).is_some() {}
         pair.write(cpu as u32, BPF_F_CURRENT_CPU, 8);
         reported[cpu] += event.read().1;
