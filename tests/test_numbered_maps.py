@@ -6,6 +6,7 @@ What errno Linux answers is compared with the running kernel in `rust/core/tests
 from __future__ import annotations
 
 import errno
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -503,3 +504,23 @@ def test_a_program_that_is_not_loaded_is_in_no_array(calls: Path) -> None:
 def test_programs_of_other_types_refuse_the_object(calls: Path) -> None:
     with pytest.raises(AxebpfError, match=r"on_hypercall.*of type xdp.*of type raw_tracepoint"):
         Bench().load(calls, types={"on_hypercall": "xdp"})
+
+
+def test_damaged_definitions_are_refused_or_loaded_and_never_more(of_maps: Path, calls: Path) -> None:
+    """Bytes changed at places that a seed chooses; what loads is run too."""
+    dice = random.Random(20_000_102)
+    outcomes = {"loaded": 0, "refused": 0}
+    for path in (of_maps, calls):
+        whole = path.read_bytes()
+        for _ in range(400):
+            data = bytearray(whole)
+            for _ in range(dice.choice((1, 1, 2, 8))):
+                data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+            bench = Bench(budget=10_000)
+            try:
+                for program in bench.load(bytes(data)).values():
+                    program.run(bytes(96))
+                outcomes["loaded"] += 1
+            except AxebpfError:
+                outcomes["refused"] += 1
+    assert min(outcomes.values()) > 100

@@ -200,7 +200,7 @@ fn map_field_of_another_form() {
             "values",
             "__array(values, …) of a map definition or of programs",
         ),
-        ("__array(values, int(void *)); __uint(type, 3);", "values", "the last member"),
+        ("int (*values[0])(void *); __uint(type, 3);", "values", "the last member"),
         ("__uint(type, 1); __array(values, int(void *));", "values", VALUES),
         ("__uint(type, 12); __array(values, int(void *));", "values", VALUES),
         ("__uint(type, 3); __array(values, struct { __uint(type, 1); });", "values", VALUES),
