@@ -597,7 +597,7 @@ pub(super) unsafe fn call_local(pc: *const Op, m: *mut Machine<'_>, mem: *mut Me
         MaybeUninit::new(Caller { call: pc, saved: [r6, r7, r8, r9], may_goto: machine.may_goto });
     run.depth += 1;
     machine.may_goto = MAY_GOTO_LIMIT;
-    machine.r[10] = run.memory.enter_frame(run.depth, run.pattern, code.stack_use);
+    machine.r[10] = run.memory.enter_frame(run.depth, machine.pattern, code.stack_use);
     jump!(pc, m, mem, n)
 }
 

@@ -82,6 +82,8 @@ pub(super) struct Machine<'r> {
     pub(super) r: [u64; 11],
     pub(super) run: *mut Run<'r>,
     pub(super) code: *const Code,
+    /// What fresh frames are filled with, as the run has it.
+    pub(super) pattern: u64,
     /// Frames in use when this activation began, its own included.
     pub(super) bottom: usize,
     pub(super) may_goto: u32,
@@ -115,6 +117,7 @@ pub(super) fn execute<'r, const OBSERVED: bool>(
         r: [0, args[0], args[1], args[2], args[3], args[4], 0, 0, 0, 0, r10],
         run: std::ptr::from_mut(run),
         code: std::ptr::from_ref(code),
+        pattern: run.pattern,
         bottom,
         may_goto: MAY_GOTO_LIMIT,
         state: State::Running,

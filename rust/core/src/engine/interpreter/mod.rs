@@ -120,8 +120,8 @@ impl Interpreted {
     ///
     /// # Safety
     /// As of [`Runnable::run`].
-    #[inline(always)] // as `enter`
-    unsafe fn start<const OBSERVED: bool>(
+    #[inline(always)] // as `enter`; a program without maps of maps pays nothing for them
+    unsafe fn start<const OBSERVED: bool, const OF_MAPS: bool>(
         &self,
         stack: &mut Stack,
         input: &Input<'_>,
@@ -132,7 +132,7 @@ impl Interpreted {
             stopped: Cell::new(None),
             observer: observer.map(|observer| RefCell::new(observer as &mut dyn Observer)),
         };
-        let inner = self.of_maps.then(InnerMaps::default);
+        let inner = if OF_MAPS { Some(InnerMaps::default()) } else { None };
         let reach = inner.as_ref().map(|inner| WithInner { maps: &self.maps, inner });
         let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
         let mut run = Run {
@@ -203,13 +203,17 @@ impl Runnable for Interpreted {
     }
 
     unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.start::<false>(stack, input, None) }
+        if self.of_maps {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.start::<false, true>(stack, input, None) };
+        }
+        // SAFETY: likewise.
+        unsafe { self.start::<false, false>(stack, input, None) }
     }
 
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.start::<true>(stack, input, Some(observer)) }
+        unsafe { self.start::<true, true>(stack, input, Some(observer)) }
     }
 
     fn take_over(&self, run: &mut Run<'_>, [r1, r2]: [u64; 2]) -> Result<u64, Box<ProgramFault>> {
