@@ -168,9 +168,17 @@ class Bench:
         """Says so: what the helpers 100 to 102 answer where an event does not say. Raises ClockError."""
 
     def create_map(
-        self, name: str, kind: str, key_size: int, value_size: int, max_entries: int, flags: int, extra: int
+        self,
+        name: str,
+        kind: str,
+        key_size: int,
+        value_size: int,
+        max_entries: int,
+        flags: int,
+        extra: int,
+        inner: Map | None = None,
     ) -> Map:
-        """A map that belongs to no object. Raises MapError as Linux does."""
+        """A map that belongs to no object; `inner` is what maps in it must be like. Raises MapError as Linux does."""
 
     def load(
         self,
@@ -572,6 +580,21 @@ class Map:
 
     def consume(self) -> bytes | None:
         """The oldest submitted record of a ring buffer, or None."""
+
+    def inner(self, key: bytes) -> Map | None:
+        """Of a map of maps, the map of a key, be it in the bench or not."""
+
+    def open(self, cpu: int, size: int = ...) -> None:
+        """Of a perf event array, opens the buffer of a CPU, of so many bytes (64 pages)."""
+
+    def is_open(self, cpu: int) -> bool:
+        """Whether the buffer of a CPU is open."""
+
+    def read(self, cpu: int | None = None) -> tuple[int, int, bytes] | None:
+        """CPU, time and data of the oldest record, of a CPU or of all."""
+
+    def lost(self) -> list[tuple[int, int]]:
+        """CPU and number of the records that found no room."""
 
     def dump(self) -> tuple[bytes, bytes, int]:
         """All keys, all values, and how many."""

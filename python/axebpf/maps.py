@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from axebpf import _native
     from axebpf.map_registry import *  # noqa: F403 (its __all__ is the list, once)
+    from axebpf.numbered_maps import MapOfMaps as MapOfMaps
+    from axebpf.numbered_maps import ProgramArray as ProgramArray
+    from axebpf.numbered_maps import Things
+    from axebpf.perf_events import PerfEventArray as PerfEventArray
+    from axebpf.perf_events import PerfRecord as PerfRecord
 
 __all__ = ["ArrayMap", "Batch", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
 
@@ -468,13 +473,16 @@ class RingBuffer(Map):
         """All submitted records."""
         return list(self)
 
+    def _next(self) -> bytes | None:
+        return self._native.consume()
+
     def _take(self) -> tuple[Codec, bytes, int]:
         """The type, the bytes and the number of all submitted records, each cut to the type's size."""
         if self._record is None:
             raise MapError(_EINVAL, "its records have no type: say which, as typed('slow_exit')", map=self.name)
         size = self._record.size
         records: list[bytes] = []
-        while (data := self._native.consume()) is not None:
+        while (data := self._next()) is not None:
             if len(data) < size:
                 message = f"record {len(records)} has {len(data)} bytes, {self._record.name} {size}"
                 raise MapError(_EINVAL, message, map=self.name)
@@ -497,10 +505,23 @@ class RingBuffer(Map):
 
 
 def wrap(
-    native: _native.Map, key: Layout | None, value: Layout | None, cpus: int, find_type: Callable[[str], Layout]
+    native: _native.Map,
+    key: Layout | None,
+    value: Layout | None,
+    cpus: int,
+    find_type: Callable[[str], Layout],
+    things: Callable[[], Things],
 ) -> Map:
     """The class for a map's kind."""
     kind = native.kind
+    if kind in ("array_of_maps", "hash_of_maps", "prog_array"):
+        from axebpf.numbered_maps import MapOfMaps, ProgramArray
+
+        return (ProgramArray if kind == "prog_array" else MapOfMaps)(native, key, cpus, things())
+    if kind == "perf_event_array":
+        from axebpf.perf_events import PerfEventArray
+
+        return PerfEventArray(native, cpus, find_type)
     if kind == "ringbuf":
         return RingBuffer(native, cpus, find_type)
     if kind in ("queue", "stack"):
@@ -578,7 +599,15 @@ _BY_NUMBER = frozenset(
 """What the seed has for maps by number; it comes when it is first named."""
 
 
+_LATER = {
+    **dict.fromkeys(_BY_NUMBER, "map_registry"),
+    **dict.fromkeys(("MapOfMaps", "ProgramArray"), "numbered_maps"),
+    **dict.fromkeys(("PerfEventArray", "PerfRecord"), "perf_events"),
+}
+"""Names that come when they are first used, and the module of each."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in _BY_NUMBER:
-        return getattr(importlib.import_module("axebpf.map_registry"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, [*__all__, *_BY_NUMBER])}")
+    if name in _LATER:
+        return getattr(importlib.import_module(f"axebpf.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, [*__all__, *_LATER])}")

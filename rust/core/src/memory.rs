@@ -337,6 +337,34 @@ impl<'r> Memory<'r> {
         }
     }
 
+    /// The memory of a program that goes on in the place of this one: the same stack, whose first `depth` frames are live,
+    /// the same context, and what `regions` owns.
+    #[must_use]
+    pub fn pass_on<'s>(&self, depth: usize, regions: &'s dyn Region) -> Memory<'s>
+    where
+        'r: 's,
+    {
+        let mut memory = Memory {
+            stack: self.stack,
+            context: self.context,
+            read: Cached::NONE,
+            write: Cached::NONE,
+            context_writable: self.context_writable,
+            context_start: self.context_start,
+            extra: self.extra.clone(),
+            reserved: Vec::new(),
+            regions,
+        };
+        memory.set_frames(depth);
+        memory
+    }
+
+    /// The address that the program was given for its context; 0 where there is none.
+    #[must_use]
+    pub fn context_start(&self) -> u64 {
+        self.context_start
+    }
+
     /// Makes another stretch of memory accessible, such as the packet of an `xdp` context.
     ///
     /// # Safety

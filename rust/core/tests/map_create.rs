@@ -4,7 +4,7 @@
 
 mod map_support;
 
-use axebpf_core::map::{MapError, MapKind, MapSpec, create, flag_text};
+use axebpf_core::map::{MapError, MapKind, MapSpec, create, create_with, flag_text};
 use map_support::spec;
 
 fn errno(kind: &str, key: u32, value: u32, entries: u32, flags: u32) -> &'static str {
@@ -139,8 +139,9 @@ fn every_refusal_names_the_rule() {
         (
             MapSpec { kind: MapKind::StackTrace, ..good.clone() },
             "EOPNOTSUPP",
-            "map M: axebpf has no stack_trace maps; it has hash, array, percpu_hash, percpu_array, lru_hash, \
-             lru_percpu_hash, lpm_trie, queue, stack, ringbuf, bloom_filter",
+            "map M: axebpf has no stack_trace maps; it has hash, array, prog_array, perf_event_array, percpu_hash, \
+             percpu_array, lru_hash, lru_percpu_hash, lpm_trie, array_of_maps, hash_of_maps, queue, stack, ringbuf, \
+             bloom_filter",
         ),
         (
             MapSpec { flags: 0x2400, ..good.clone() },
@@ -149,6 +150,16 @@ fn every_refusal_names_the_rule() {
              BPF_F_RDONLY|BPF_F_WRONLY|BPF_F_ZERO_SEED|BPF_F_RDONLY_PROG|BPF_F_WRONLY_PROG",
         ),
         (MapSpec { flags: 0x18, ..good.clone() }, "EINVAL", "map M: BPF_F_RDONLY|BPF_F_WRONLY exclude each other"),
+        (
+            spec(MapKind::ArrayOfMaps, 4, 4, 4, 0),
+            "EINVAL",
+            "map M: array_of_maps maps need an inner map, which those that are put there must be like",
+        ),
+        (
+            spec(MapKind::ProgArray, 4, 8, 4, 0),
+            "EINVAL",
+            "map M: value size of prog_array maps must be 4, a number, found 8",
+        ),
         (
             MapSpec { kind: MapKind::LruHash, flags: 1, ..good.clone() },
             "ENOTSUPP",
@@ -214,4 +225,28 @@ fn one_lru_list_a_cpu_rounds_the_capacity_up() {
     // Measured: five entries on two CPUs become six.
     let map = create(spec(MapKind::LruHash, 8, 8, 5, 2), 2).expect("a valid spec");
     assert_eq!(map.spec().max_entries, 6);
+}
+
+/// Outer and inner kind, Linux's answer and the words.
+const INNER: &[(&str, &str, &str, &str)] = &[
+    ("array_of_maps", "hash", "OK", ""),
+    ("hash_of_maps", "perf_event_array", "OK", ""),
+    ("hash", "hash", "EINVAL", "map M: hash maps have no inner maps; array_of_maps and hash_of_maps have"),
+    ("hash_of_maps", "prog_array", "ENOTSUPP", "map M: prog_array maps cannot be inner maps"),
+    ("array_of_maps", "hash_of_maps", "EINVAL", "map M: hash_of_maps maps cannot be inner maps: one level is all"),
+];
+
+#[test]
+fn inner_maps() {
+    let of = |kind: &str| spec(MapKind::from_name(kind).expect("a kind"), 4, 4, 4, 0);
+    let leaf = create(of("array"), 1).expect("a valid spec");
+    for (outer, inner, errno, text) in INNER {
+        let inner = of(inner);
+        let template = inner.kind.is_of_maps().then_some(&*leaf);
+        let inner = create_with(inner, 1, template).expect("a valid spec");
+        match create_with(of(outer), 1, Some(&*inner)) {
+            Ok(map) => assert_eq!((*errno, map.len()), ("OK", 0)),
+            Err(error) => assert_eq!((error.errno().name(), error.to_string().as_str()), (*errno, *text)),
+        }
+    }
 }

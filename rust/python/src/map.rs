@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map::{self, Entries};
+use axebpf_core::map::{self, BUFFER, Entries, Holds, PerfEventArray, Refusal};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -151,7 +151,11 @@ impl Map {
     fn update(&self, py: Python<'_>, key: &[u8], value: &[u8], flags: u64) -> PyResult<()> {
         self.check_key(py, key)?;
         self.check(py, "value", value, self.raw_value_size(py)?)?;
-        self.with(py, "update", || self.map.update_user(key, value, flags))
+        let bench = self.shared.enter(py)?;
+        bench.update_map(&*self.map, key, value, flags).map_err(|Refusal { errno, why }| {
+            let why = why.unwrap_or_else(|| errno.text().to_owned());
+            map_error(py, errno, &self.map.spec().name, &format!("update: {why}"))
+        })
     }
 
     fn delete(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
@@ -259,6 +263,47 @@ impl Map {
         Ok(found.then(|| PyBytes::new(py, &out)))
     }
 
+    /// Of a map of maps, the map of a key, be it in the bench or not.
+    fn inner(&self, py: Python<'_>, key: &[u8]) -> PyResult<Option<Map>> {
+        self.check_key(py, key)?;
+        let bench = self.shared.enter(py)?;
+        let Holds::Maps(maps) = self.map.holds() else { return Err(self.lacks(py, "inner")) };
+        Ok(maps.inner(key.into()).map(|inner| {
+            let index = inner.number as usize;
+            let known = bench.map(index);
+            let types = known.map_or((None, None, None), |known| (known.object, known.key_type, known.value_type));
+            let (object, key_type, value_type) = types;
+            Map { shared: self.shared.clone(), map: inner.map, index, object, key_type, value_type }
+        }))
+    }
+
+    /// Of a perf event array, opens the buffer of a CPU.
+    #[pyo3(signature = (cpu, size=BUFFER))]
+    fn open(&self, py: Python<'_>, cpu: u32, size: u64) -> PyResult<()> {
+        let events = self.events(py, "open")?;
+        self.with(py, "open", || events.open(cpu, size))
+    }
+
+    /// Whether the buffer of a CPU is open.
+    fn is_open(&self, py: Python<'_>, cpu: u32) -> PyResult<bool> {
+        let events = self.events(py, "is_open")?;
+        self.with(py, "is_open", || Ok(events.is_open(cpu)))
+    }
+
+    /// CPU, time and data of the oldest record, of a CPU or of all.
+    #[pyo3(signature = (cpu=None))]
+    fn read<'py>(&self, py: Python<'py>, cpu: Option<u32>) -> PyResult<Option<(u32, u64, Bound<'py, PyBytes>)>> {
+        let events = self.events(py, "read")?;
+        let record = self.with(py, "read", || Ok(events.read(cpu)))?;
+        Ok(record.map(|record| (record.cpu, record.time_ns, PyBytes::new(py, &record.data))))
+    }
+
+    /// CPU and number of the records that found no room, for each CPU that has had a buffer.
+    fn lost(&self, py: Python<'_>) -> PyResult<Vec<(u32, u64)>> {
+        let events = self.events(py, "lost")?;
+        self.with(py, "lost", || Ok(events.lost()))
+    }
+
     /// All keys and all values, one behind the other, and how many.
     fn dump<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, usize)> {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
@@ -301,6 +346,23 @@ impl Map {
         })?;
         let next = more.then(|| PyBytes::new(py, &out.next));
         Ok((PyBytes::new(py, &out.keys), PyBytes::new(py, &out.values), out.count, next))
+    }
+
+    fn lacks(&self, py: Python<'_>, what: &str) -> PyErr {
+        let errno = Errno::ENOTSUPP;
+        map_error(py, errno, &self.map.spec().name, &format!("{what}: {}", errno.text()))
+    }
+
+    fn events(&self, py: Python<'_>, what: &str) -> PyResult<&PerfEventArray> {
+        match self.map.holds() {
+            Holds::Events(events) => Ok(events),
+            _ => Err(self.lacks(py, what)),
+        }
+    }
+
+    /// The core's map.
+    pub(crate) fn core(&self) -> &dyn map::Map {
+        &*self.map
     }
 
     fn take<'py>(

@@ -14,6 +14,9 @@ use crate::map::kind::{
     BPF_F_WRONLY_PROG, Keys, MapKind, Rules,
 };
 use crate::map::lpm::{self, Lpm};
+use crate::map::of_maps::{ArrayOfMaps, HashOfMaps, Shape};
+use crate::map::perf::PerfEventArray;
+use crate::map::programs::ProgArray;
 use crate::map::queue::Queue;
 use crate::map::ringbuf::RingBuf;
 use crate::map::{Map, MapSpec};
@@ -43,11 +46,20 @@ const PAGE: u32 = 4096;
 ///
 /// # Errors
 /// The rule that `spec` breaks; [`MapError::errno`] is Linux's answer.
-pub fn create(mut spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
+pub fn create(spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
+    create_with(spec, cpus, None)
+}
+
+/// As [`create`]; `inner` is what the maps of a map of maps must be like.
+///
+/// # Errors
+/// As [`create`], and for an `inner` that is missing, of no use, or cannot be an inner map.
+pub fn create_with(mut spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, MapError> {
     let Some(rules) = spec.kind.rules() else {
         return Err(MapError::Unsupported { map: spec.name, kind: spec.kind });
     };
     check(&spec, rules)?;
+    let shape = Shape::of_inner(&spec, inner.map(Map::spec))?;
     let cpus = cpus.max(1);
     if spec.flags & BPF_F_NO_COMMON_LRU != 0 {
         // Linux deals the entries out to the CPUs evenly.
@@ -60,13 +72,17 @@ pub fn create(mut spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
         return Err(memory(spec.name));
     }
     let name = spec.name.clone();
-    let created: Result<Arc<dyn Map>, Errno> = match (spec.kind, rules.keys) {
-        (MapKind::RingBuf, _) => RingBuf::new(spec).map(|map| Arc::new(map) as _),
-        (MapKind::BloomFilter, _) => Bloom::new(spec).map(|map| Arc::new(map) as _),
-        (_, Keys::None) => Queue::new(spec).map(|map| Arc::new(map) as _),
-        (_, Keys::Index) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
-        (_, Keys::Bytes) => Hash::new(spec, value_cpus, rules).map(|map| Arc::new(map) as _),
-        (_, Keys::Prefix) => Lpm::new(spec).map(|map| Arc::new(map) as _),
+    let created: Result<Arc<dyn Map>, Errno> = match (spec.kind, rules.keys, shape) {
+        (_, Keys::Index, Some(shape)) => Ok(Arc::new(ArrayOfMaps::new(spec, shape))),
+        (_, _, Some(shape)) => HashOfMaps::new(spec, shape, rules).map(|map| Arc::new(map) as _),
+        (MapKind::ProgArray, ..) => Ok(Arc::new(ProgArray::new(spec))),
+        (MapKind::PerfEventArray, ..) => Ok(Arc::new(PerfEventArray::new(spec))),
+        (MapKind::RingBuf, ..) => RingBuf::new(spec).map(|map| Arc::new(map) as _),
+        (MapKind::BloomFilter, ..) => Bloom::new(spec).map(|map| Arc::new(map) as _),
+        (_, Keys::None, _) => Queue::new(spec).map(|map| Arc::new(map) as _),
+        (_, Keys::Index, _) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
+        (_, Keys::Bytes, _) => Hash::new(spec, value_cpus, rules).map(|map| Arc::new(map) as _),
+        (_, Keys::Prefix, _) => Lpm::new(spec).map(|map| Arc::new(map) as _),
     };
     // The only thing that can still fail is an allocation.
     created.map_err(|_| memory(name))
@@ -127,6 +143,9 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
             return capacity("the bytes of the ring: a power of two, at least 4096");
         }
         return Ok(());
+    }
+    if rules.by_number && value_size != 4 {
+        return value("4, a number");
     }
     if value_size == 0 {
         return value("at least 1");

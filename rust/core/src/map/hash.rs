@@ -163,6 +163,16 @@ impl Hash {
         Ok(Hash { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
     }
 
+    /// What bpf(2) checks before it looks at the value of an update.
+    pub(super) fn may_update(&self, flags: u64) -> Result<(), Errno> {
+        self.access.update(flags)
+    }
+
+    /// What bpf(2) checks before it takes an entry.
+    pub(super) fn may_take(&self, flags: u64) -> Result<(), Errno> {
+        self.access.lookup_and_delete(flags)
+    }
+
     #[inline]
     fn is_key(&self, key: Bytes<'_>) -> bool {
         key.len() == self.spec.key_size as usize

@@ -13,7 +13,11 @@ mod hash;
 mod kind;
 mod lpm;
 mod lru;
+mod numbered;
+mod of_maps;
+mod perf;
 mod prefixes;
+mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
@@ -28,12 +32,16 @@ use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
-pub use create::{MAX_BYTES, create};
+pub use create::{MAX_BYTES, create, create_with};
 pub use error::MapError;
 pub use kind::{
-    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY,
-    BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
+    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
 };
+pub use numbered::{NoObjects, Objects, Refusal};
+pub use of_maps::{Inner, OfMaps, Shape};
+pub use perf::{BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK, BUFFER, MAX_DATA, PerfEventArray, PerfRecord};
+pub use programs::ProgArray;
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
 
@@ -58,6 +66,19 @@ pub struct MapSpec {
     pub extra: u64,
 }
 
+/// What the entries of a map are.
+#[derive(Clone, Copy)]
+pub enum Holds<'m> {
+    /// Bytes.
+    Values,
+    /// Maps.
+    Maps(&'m dyn OfMaps),
+    /// Programs.
+    Programs(&'m ProgArray),
+    /// Buffers for records, one a CPU.
+    Events(&'m PerfEventArray),
+}
+
 /// What `for_each` calls with each entry: key, value. `Break` ends the walk.
 pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
 
@@ -74,7 +95,12 @@ pub trait Map: Region {
     /// What it was created from.
     fn spec(&self) -> &MapSpec;
 
-    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU.
+    /// What its entries are.
+    fn holds(&self) -> Holds<'_> {
+        Holds::Values
+    }
+
+    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind that holds things.
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>>;
 
     /// `bpf_map_update_elem`.
@@ -170,6 +196,15 @@ pub trait Map: Region {
     /// # Errors
     /// Linux's, by kind and flags; `EPERM` when frozen.
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno>;
+
+    /// `BPF_MAP_UPDATE_ELEM` where things have numbers: for a kind that holds things, the value is the number of one.
+    ///
+    /// # Errors
+    /// As [`Map::update_user`]; `EBADF` for a number that nothing has, `EINVAL` for a thing that does not belong there.
+    fn update_by_number(&self, key: &[u8], value: &[u8], flags: u64, objects: &dyn Objects) -> Result<(), Refusal> {
+        let _ = objects;
+        Ok(self.update_user(key, value, flags)?)
+    }
 
     /// `BPF_MAP_DELETE_ELEM`.
     ///

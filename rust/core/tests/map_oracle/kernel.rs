@@ -15,6 +15,7 @@ const MAP_DELETE: i64 = 3;
 const MAP_NEXT_KEY: i64 = 4;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
+const OBJECT_INFO: i64 = 15;
 const MAP_LOOKUP_AND_DELETE: i64 = 21;
 const MAP_FREEZE: i64 = 22;
 const MAP_LOOKUP_BATCH: i64 = 24;
@@ -90,8 +91,13 @@ pub struct KernelMap {
 
 impl KernelMap {
     pub fn create(spec: &MapSpec, cpus: u32) -> Result<KernelMap, i32> {
+        KernelMap::create_with(spec, cpus, 0)
+    }
+
+    /// As [`KernelMap::create`]; `inner` is the descriptor of a map that those in a map of maps must be like.
+    pub fn create_with(spec: &MapSpec, cpus: u32, inner: i32) -> Result<KernelMap, i32> {
         let attr = Attr::new().u32(0, spec.kind as u32).u32(4, spec.key_size).u32(8, spec.value_size);
-        let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u64(64, spec.extra);
+        let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u32(20, inner as u32).u64(64, spec.extra);
         let fd = { attr }.call(MAP_CREATE).map(owned)?;
         let padded = (spec.value_size as usize).next_multiple_of(8);
         let value_size = if spec.kind.is_per_cpu() { padded * cpus as usize } else { spec.value_size as usize };
@@ -201,19 +207,43 @@ impl KernelMap {
     }
 }
 
+/// `enum bpf_prog_type`: the type that the kernel runs on request with any context.
+pub const RAW_TRACEPOINT: u32 = 17;
+/// `enum bpf_prog_type`.
+pub const XDP: u32 = 6;
+
+/// The id of a map or program, which is what looking it up gives.
+pub fn id_of(fd: i32) -> u32 {
+    let mut info = [0_u32; 64];
+    let attr = Attr::new().u32(0, fd as u32).u32(4, size_of_val(&info) as u32).u64(8, info.as_mut_ptr() as u64);
+    { attr }.call(OBJECT_INFO).expect("an open map or program");
+    info[1] // behind the type
+}
+
 /// A raw tracepoint program, which the kernel runs on request.
 pub struct Program(OwnedFd);
 
 impl Program {
     pub fn load(insns: &[[u8; 8]]) -> Program {
-        const RAW_TRACEPOINT: u32 = 17;
+        match Program::load_as(RAW_TRACEPOINT, insns) {
+            Ok(program) => program,
+            Err((errno, log)) => panic!("errno {errno}: {log}"),
+        }
+    }
+
+    /// Loads a program of any type; else the errno, and what the verifier says.
+    pub fn load_as(program_type: u32, insns: &[[u8; 8]]) -> Result<Program, (i32, String)> {
         let mut log = vec![0_u8; 65536];
-        let attr = Attr::new().u32(0, RAW_TRACEPOINT).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
+        let attr = Attr::new().u32(0, program_type).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
         let attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(24, 1).u32(28, log.len() as u32);
         match { attr.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD) {
-            Ok(fd) => Program(owned(fd)),
-            Err(errno) => panic!("errno {errno}: {}", String::from_utf8_lossy(&log)),
+            Ok(fd) => Ok(Program(owned(fd))),
+            Err(errno) => Err((errno, String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())),
         }
+    }
+
+    pub fn fd(&self) -> i32 {
+        self.0.as_raw_fd()
     }
 
     /// Runs it on a CPU with these arguments; gives its return value.

@@ -9,6 +9,9 @@ mod engine_support;
 mod kernel;
 #[path = "../map_support/mod.rs"]
 mod map_support;
+mod numbered;
+mod perf;
 mod programs;
 mod sequences;
+mod tail_calls;
 mod user;
