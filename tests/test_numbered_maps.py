@@ -354,7 +354,10 @@ def test_33_tail_calls_are_all_of_one_run() -> None:
     program = bench.load_bytes(assemble(text), type="raw_tracepoint", maps={1: jumps, 2: count})
     jumps[0] = program
     assert (program.run(bytes(8)).r0, count[0]) == (9, 34)
-    assert program.stats.runs == 1
+    # A look-up and a tail call each time, the one that is refused too.
+    assert (program.stats.runs, program.stats.calls) == (1, 2 * 34)
+    assert program.stats.worst_by_calls is not None
+    assert program.stats.worst_by_calls.amount == 2 * 34
     # Every instruction of it ran 34 times, but for the last two.
     assert [n for _, n, _ in program.profile()] == [34] * 13 + [1, 1]
 
@@ -368,7 +371,7 @@ def test_profiles_are_of_the_program_whose_instructions_ran() -> None:
     assert (run.r0, run.instructions) == (3, 5)
     assert [n for _, n, _ in caller.profile()] == [1, 1, 1, 0, 0]
     assert [n for _, n, _ in callee.profile()] == [1, 1]
-    assert (caller.stats[:], callee.stats[:]) == ((1, 0, 0, 5), (0, 0, 0, 0))
+    assert (caller.stats[:5], callee.stats[:5]) == ((1, 0, 0, 5, 1), (0, 0, 0, 0, 0))
     assert caller.last_run is not None
     assert callee.last_run is not None
     assert (caller.last_run.insn, callee.last_run.insn) == (3, 1)
