@@ -62,6 +62,8 @@ fn sizes() {
     for (kind, key, value, entries, expected) in SIZES {
         assert_eq!(errno(kind, *key, *value, *entries, 0), *expected, "{kind} {key} {value} {entries}");
     }
+    // Linux looks at this pair of flags before the size.
+    assert_eq!(errno("bloom_filter", 0, 4_194_305, 4, 0x18), "EINVAL");
 }
 
 /// Of tries, which all need `BPF_F_NO_PREALLOC`.

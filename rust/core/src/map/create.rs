@@ -98,8 +98,12 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
         if found > limit { Err(MapError::TooBig { map: map(), kind, what, found, limit }) } else { Ok(()) }
     };
 
+    let no_pair =
+        |pair| if flags & pair == pair { Err(MapError::FlagPair { map: map(), flags: pair }) } else { Ok(()) };
+
     if kind == MapKind::BloomFilter {
         // What Linux looks at first.
+        no_pair(BPF_F_RDONLY | BPF_F_WRONLY)?;
         at_most("the value size", value_size.into(), QUEUE_VALUE)?;
     } else if extra != 0 {
         return Err(MapError::Extra { map: map(), kind, extra });
@@ -110,19 +114,13 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
     };
     // For an LRU, Linux looks at these two only after the others, and at the first of them first.
     unknown(if rules.lru { BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE } else { 0 })?;
-    for pair in [BPF_F_RDONLY | BPF_F_WRONLY, BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG] {
-        if flags & pair == pair {
-            return Err(MapError::FlagPair { map: map(), flags: pair });
-        }
-    }
+    no_pair(BPF_F_RDONLY | BPF_F_WRONLY)?;
+    no_pair(BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)?;
     if rules.lru && flags & BPF_F_NO_PREALLOC != 0 {
         return Err(MapError::Preallocated { map: map(), kind });
     }
     unknown(0)?;
-    let per_cpu_list = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
-    if flags & per_cpu_list == per_cpu_list {
-        return Err(MapError::FlagPair { map: map(), flags: per_cpu_list });
-    }
+    no_pair(BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE)?;
     if rules.keys == Keys::Prefix && flags & BPF_F_NO_PREALLOC == 0 {
         return Err(MapError::NotPreallocated { map: map(), kind });
     }
