@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 from axebpf import AttachError, Bench, BenchClosed, LoadError, MapError, Tracepoint, assemble, u32
+from axebpf.bench import Program
 from axebpf.bench.twin import Twin
 from axebpf.examples import example
+
+DATA = Path(__file__).parent / "data"
 
 COUNT = """
     r6 = r1
@@ -117,3 +124,79 @@ def test_programs_of_another_bench_unloaded_ones_and_a_closed_bench_are_refused(
     bench.close()
     with pytest.raises(BenchClosed):
         Twin(bench, [])
+
+
+def jumping(bench: Bench, jumps: Any, name: str) -> Program:
+    """A program that tail-calls what is at index 1, and returns 5 where nothing is."""
+    text = "r2 = map[1]\nr3 = 1\ncall bpf_tail_call\nr0 = 5\nexit"
+    return bench.load_bytes(assemble(text), type="tracepoint", maps={1: jumps}, name=name)
+
+
+def test_programs_that_are_tail_called_come_along() -> None:
+    bench = Bench()
+    jumps = bench.create_map("prog_array", 4, 4, 4, name="JUMPS")
+    bench.load_bytes(assemble("r0 = 0\nexit"), type="tracepoint", name="elsewhere")
+    counted = bench.create_map("hash", 8, 8, 4, name="COUNTED")
+    counted[7] = 8
+    text = "r1 = map[3]\nr0 = 42\nexit"
+    called = bench.load_bytes(assemble(text), type="tracepoint", maps={3: counted}, name="called")
+    called.attach("vmm:vm_boot")
+    caller = jumping(bench, jumps, "caller")
+    jumps[1] = called
+    with Twin(bench, [caller]) as twin:
+        assert sorted(twin.bench.programs) == ["called", "caller"]
+        assert dict(twin.bench.maps["JUMPS"]) == {1: twin.programs[called.id]}
+        assert twin.bench.maps["COUNTED"] == {7: 8}
+        assert twin.programs[caller.id].run(bytes(16)).r0 == 42
+        assert [link.program.name for link in twin.links] == []
+    assert jumps[1] is called
+
+
+def test_maps_of_maps_hold_the_new_maps() -> None:
+    bench = Bench()
+    like, other = (bench.create_map("hash", 4, 8, 4, name=name) for name in ("LIKE", "OTHER"))
+    other[1] = 2
+    outer = bench.create_map("hash_of_maps", 4, 4, 4, inner=like, name="OUTER")
+    outer[9] = other
+    program = bench.load_bytes(assemble("r1 = map[1]\nr0 = 0\nexit"), type="tracepoint", maps={1: outer})
+    with Twin(bench, [program]) as twin:
+        assert dict(twin.bench.maps["OUTER"]) == {9: twin.bench.maps["OTHER"]}
+        assert twin.bench.maps["OTHER"] == {1: 2}
+    bench.maps.destroy(other)
+    with pytest.raises(MapError, match="OTHER: it is in a map of maps and no longer in the bench"):
+        Twin(bench, [program])
+
+
+@pytest.mark.parametrize(("kind", "called"), [("maps_of_maps", "on_exit"), ("tail_calls", "on_hypercall")])
+def test_what_an_object_puts_into_its_maps_is_there_unless_it_was_taken_out(
+    compile_bpf: Callable[..., Path], kind: str, called: str
+) -> None:
+    bench = Bench()
+    progs = bench.load(compile_bpf(kind, (DATA / f"{kind}.c").read_text()))
+    outer = bench.maps["BY_NUMBER" if kind == "maps_of_maps" else "JUMPS"]
+    del outer[0]
+    held = {key: thing.name for key, thing in outer.items()}
+    with Twin(bench, [progs[called]]) as twin:
+        again = twin.bench.maps[outer.name]
+        assert {key: thing.name for key, thing in again.items()} == held
+        assert held
+
+
+@pytest.mark.parametrize("kind", ["prog_array", "perf_event_array", "hash_of_maps"])
+def test_a_map_that_axvisor_does_not_have_is_refused_by_name(kind: str) -> None:
+    bench = Bench()
+    like = bench.create_map("hash", 4, 8, 4, name="LIKE") if kind == "hash_of_maps" else None
+    used = bench.create_map(kind, 4, 4, 4, inner=like, name="USED")
+    program = bench.load_bytes(assemble("r1 = map[1]\nr0 = 0\nexit"), type="tracepoint", maps={1: used})
+    with pytest.raises(MapError, match=f"USED: AxVisor has no {kind} maps"):
+        Twin(bench, [program], target="axvisor")
+
+
+def test_two_programs_that_share_an_empty_map_share_one_again() -> None:
+    bench = Bench()
+    shared = bench.create_map("hash", 8, 8, 4, name="SHARED")
+    first, second = (
+        bench.load_bytes(assemble("r1 = map[1]\nr0 = 0\nexit"), type="tracepoint", maps={1: shared}) for _ in range(2)
+    )
+    with Twin(bench, [first, second]) as twin:
+        assert twin.programs[first.id].maps[0] is twin.programs[second.id].maps[0]

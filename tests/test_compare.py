@@ -318,6 +318,22 @@ RECORD = f"""
 """
 
 
+def test_the_record_of_a_perf_event_array_that_differs_is_found() -> None:
+    bench = Bench()
+    events = bench.create_map("perf_event_array", 4, 4, 1, name="EVENTS")
+    text = RECORD.replace("r1 = map[5]\n    r2 = r10\n    r2 += -8\n    r3 = 8\n    r4 = 0\n", "")
+    text = text.replace("r6 -= 5", "r8 = r1\nr6 -= 5").replace(
+        "call bpf_ringbuf_output",
+        "r1 = r8\nr2 = map[5]\nr3 = 4294967295 ll\nr4 = r10\nr4 += -8\nr5 = 8\ncall bpf_perf_event_output",
+    )
+    program = attached(bench, text, m5=events)
+    assert bench.compare(program, destroys([9] * 3), **RBPF)
+    found = bench.compare(program, destroys([9, 3, 9]), **RBPF)
+    first = known(found.first)
+    assert (first.number, first.map, first.key) == (2, "EVENTS", 1)
+    assert (first.values, gap(first)) == ((b"\xff" * 8, b"\xff" * 7 + b"\x7f"), "signed division")
+
+
 def test_the_record_of_a_ring_buffer_that_differs_is_found_although_nobody_reads_it_meanwhile() -> None:
     bench = Bench()
     ring = bench.create_map("ringbuf", 0, 0, 4096, name="RING")

@@ -168,9 +168,17 @@ class Bench:
         """Says so: what the helpers 100 to 102 answer where an event does not say. Raises ClockError."""
 
     def create_map(
-        self, name: str, kind: str, key_size: int, value_size: int, max_entries: int, flags: int, extra: int
+        self,
+        name: str,
+        kind: str,
+        key_size: int,
+        value_size: int,
+        max_entries: int,
+        flags: int,
+        extra: int,
+        inner: Map | None = None,
     ) -> Map:
-        """A map that belongs to no object. Raises MapError as Linux does."""
+        """A map that belongs to no object; `inner` is what maps in it must be like. Raises MapError as Linux does."""
 
     def load(
         self,
@@ -506,6 +514,10 @@ class Map:
         """Creation flags."""
 
     @property
+    def extra(self) -> int:
+        """`map_extra`."""
+
+    @property
     def id(self) -> int:
         """Its number in the bench."""
 
@@ -541,14 +553,48 @@ class Map:
     def peek(self) -> bytes | None:
         """Looks at what `pop` would take."""
 
-    def lookup_and_delete(self, key: bytes) -> bytes | None:
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes | None:
         """Takes an entry."""
+
+    def contains(self, value: bytes, flags: int = 0) -> bool:
+        """Whether a bloom filter takes a value for present."""
+
+    def lookup_batch(
+        self, count: int, start: bytes | None = None, flags: int = 0
+    ) -> tuple[bytes, bytes, int, bytes | None]:
+        """Keys, values, how many, and where to go on, or None at the end."""
+
+    def lookup_and_delete_batch(
+        self, count: int, start: bytes | None = None, flags: int = 0
+    ) -> tuple[bytes, bytes, int, bytes | None]:
+        """As `lookup_batch`, and takes the entries out."""
+
+    def update_batch(self, entries: Sequence[tuple[bytes, bytes]], flags: int = 0) -> None:
+        """Creates or replaces entries. Raises MapError with how many were `done`."""
+
+    def delete_batch(self, keys: Sequence[bytes], flags: int = 0) -> None:
+        """Deletes entries. Raises MapError with how many were `done`."""
 
     def freeze(self) -> None:
         """Refuses changes from the bench."""
 
     def consume(self) -> bytes | None:
         """The oldest submitted record of a ring buffer, or None."""
+
+    def inner(self, key: bytes) -> Map | None:
+        """Of a map of maps, the map of a key, be it in the bench or not."""
+
+    def open(self, cpu: int, size: int = ...) -> None:
+        """Of a perf event array, opens the buffer of a CPU, of so many bytes (64 pages)."""
+
+    def is_open(self, cpu: int) -> bool:
+        """Whether the buffer of a CPU is open."""
+
+    def read(self, cpu: int | None = None) -> tuple[int, int, bytes] | None:
+        """CPU, time and data of the oldest record, of a CPU or of all."""
+
+    def lost(self) -> list[tuple[int, int]]:
+        """CPU and number of the records that found no room."""
 
     def dump(self) -> tuple[bytes, bytes, int]:
         """All keys, all values, and how many."""

@@ -181,10 +181,13 @@ class MapError(AxebpfError, OSError):
 
     map: str | None
     """Name of the map."""
+    done: int | None
+    """Of a batch that stopped: how many entries were done before."""
 
-    def __init__(self, errno: int, message: str, *, map: str | None = None) -> None:
+    def __init__(self, errno: int, message: str, *, map: str | None = None, done: int | None = None) -> None:
         super().__init__(errno, message)
         self.map = map
+        self.done = done
 
     def __str__(self) -> str:
         # ENOTSUPP, 524, never reaches user space in Linux's headers but is what some map kinds answer.

@@ -1,15 +1,16 @@
 """Maps as Python sees them: mappings, queues and rings, typed by the object's BTF.
 
-What a map is called on Linux decides its class: `HashMap` and `ArrayMap` are mappings, `QueueMap` is a queue or a
-stack, `RingBuffer` gives its records one by one. `Map` has what all share, among it the raw operations of bpf(2), which
-take and give bytes and raise `MapError` with Linux's errno.
+What a map is called on Linux decides its class: `HashMap`, `ArrayMap` and `PrefixMap` are mappings, `QueueMap` is a
+queue or a stack, `RingBuffer` gives its records one by one, `BloomFilter` says what was surely not added. `Map` has
+what all share, among it the raw operations of bpf(2), which take and give bytes and raise
+`MapError` with Linux's errno.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.btf import Codec, Layout, codec_of
 from axebpf.errors import BenchClosed, KeyNotFound, MapError, NotFound, did_you_mean
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 
     from axebpf import _native
     from axebpf.map_registry import *  # noqa: F403 (its __all__ is the list, once)
+    from axebpf.numbered_maps import MapOfMaps as MapOfMaps
+    from axebpf.numbered_maps import ProgramArray as ProgramArray
+    from axebpf.numbered_maps import Things
+    from axebpf.perf_events import PerfEventArray as PerfEventArray
+    from axebpf.perf_events import PerfRecord as PerfRecord
 
-__all__ = ["ArrayMap", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
+__all__ = ["ArrayMap", "Batch", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
 
 BPF_ANY, BPF_NOEXIST, BPF_EXIST = 0, 1, 2
 """Flags of `update`: create or replace, create only, replace only."""
@@ -61,6 +67,23 @@ def _codec(layout: Layout | None, size: int) -> Codec:
     """The codec of a type; bytes where there is none, or where it contradicts the map's sizes."""
     codec = codec_of(layout) if layout is not None else None
     return codec if codec is not None and codec.size == size else codec_of(("bytes", size))
+
+
+class Batch(NamedTuple):
+    """Entries that a batch has read, as bytes."""
+
+    keys: list[bytes]
+    """Their keys."""
+    values: list[bytes]
+    """Their values; of a per-CPU map one a CPU, each padded to 8."""
+    next: bytes | None
+    """Where the next batch begins; None at the end of the walk. Opaque."""
+
+
+def _pieces(data: bytes, count: int) -> list[bytes]:
+    """Bytes in so many equal parts."""
+    step = len(data) // max(count, 1)
+    return [data[i * step : (i + 1) * step] for i in range(count)]
 
 
 class Map:
@@ -111,6 +134,11 @@ class Map:
         return self._native.flags
 
     @property
+    def extra(self) -> int:
+        """`map_extra`: of a bloom filter, how many hash functions it has (0: 5)."""
+        return self._native.extra
+
+    @property
     def per_cpu(self) -> bool:
         """Whether each CPU has a value of its own."""
         return "percpu" in self.type
@@ -143,16 +171,55 @@ class Map:
         """As `pop`, without taking."""
         return self._native.peek()
 
-    def lookup_and_delete(self, key: bytes) -> bytes | None:
+    def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes | None:
         """`BPF_MAP_LOOKUP_AND_DELETE_ELEM`: the value's bytes, or None where there is no such key."""
-        return self._native.lookup_and_delete(key)
+        return self._native.lookup_and_delete(key, flags)
+
+    def lookup_batch(self, count: int, start: bytes | None = None, flags: int = 0) -> Batch:
+        """`BPF_MAP_LOOKUP_BATCH`: the next `count` entries of a walk, or what is left of it.
+
+        `start` is the `next` of the batch before; without it, the walk begins. Raises MapError where the kind has no
+        batches (ENOTSUPP), or for flags.
+
+        >>> import axebpf
+        >>> with axebpf.Bench() as bench:
+        ...     squares = bench.create_map("array", 4, 8, max_entries=5)
+        ...     squares.update({n: n * n for n in range(5)})
+        ...     batch = squares.lookup_batch(3)
+        ...     [value[0] for value in batch.values], [value[0] for value in squares.lookup_batch(3, batch.next).values]
+        ([0, 1, 4], [9, 16])
+        """
+        keys, values, found, next = self._native.lookup_batch(count, start, flags)
+        return Batch(_pieces(keys, found), _pieces(values, found), next)
+
+    def lookup_and_delete_batch(self, count: int, start: bytes | None = None, flags: int = 0) -> Batch:
+        """`BPF_MAP_LOOKUP_AND_DELETE_BATCH`: as `lookup_batch`, and takes the entries out. Of hashes only."""
+        keys, values, found, next = self._native.lookup_and_delete_batch(count, start, flags)
+        return Batch(_pieces(keys, found), _pieces(values, found), next)
+
+    def update_batch(self, entries: Mapping[bytes, bytes] | Iterable[tuple[bytes, bytes]], flags: int = 0) -> None:
+        """`BPF_MAP_UPDATE_BATCH`: creates or replaces entries one after the other.
+
+        Where one fails, those before it stay: the MapError says how many in `done`.
+        """
+        self._native.update_batch(list(entries.items() if isinstance(entries, Mapping) else entries), flags)
+
+    def delete_batch(self, keys: Iterable[bytes], flags: int = 0) -> None:
+        """`BPF_MAP_DELETE_BATCH`: deletes entries one after the other.
+
+        Where one fails, those before it are gone: the MapError, or KeyNotFound, says how many in `done`.
+        """
+        self._native.delete_batch(list(keys), flags)
 
     def freeze(self) -> None:
         """Refuses changes from the bench from now on; programs may go on. Raises MapError when it is frozen."""
         self._native.freeze()
 
     def __len__(self) -> int:
-        """Entries that it holds now; of an array, all; of a ring buffer, records not yet consumed."""
+        """Entries that it holds now; of an array, all; of a ring buffer, records not yet consumed.
+
+        Of a bloom filter, which does not know, how often something was added.
+        """
         return len(self._native)
 
     def __bool__(self) -> bool:
@@ -160,10 +227,7 @@ class Map:
 
     def _entries(self) -> Iterator[tuple[bytes, bytes]]:
         keys, values, count = self._native.dump()
-        if count:
-            key_step, value_step = len(keys) // count, len(values) // count
-            for i in range(count):
-                yield keys[i * key_step : (i + 1) * key_step], values[i * value_step : (i + 1) * value_step]
+        yield from zip(_pieces(keys, count), _pieces(values, count), strict=True)
 
     def _decode_value(self, data: bytes | memoryview) -> Any:
         if not self.per_cpu:
@@ -409,13 +473,16 @@ class RingBuffer(Map):
         """All submitted records."""
         return list(self)
 
+    def _next(self) -> bytes | None:
+        return self._native.consume()
+
     def _take(self) -> tuple[Codec, bytes, int]:
         """The type, the bytes and the number of all submitted records, each cut to the type's size."""
         if self._record is None:
             raise MapError(_EINVAL, "its records have no type: say which, as typed('slow_exit')", map=self.name)
         size = self._record.size
         records: list[bytes] = []
-        while (data := self._native.consume()) is not None:
+        while (data := self._next()) is not None:
             if len(data) < size:
                 message = f"record {len(records)} has {len(data)} bytes, {self._record.name} {size}"
                 raise MapError(_EINVAL, message, map=self.name)
@@ -438,14 +505,35 @@ class RingBuffer(Map):
 
 
 def wrap(
-    native: _native.Map, key: Layout | None, value: Layout | None, cpus: int, find_type: Callable[[str], Layout]
+    native: _native.Map,
+    key: Layout | None,
+    value: Layout | None,
+    cpus: int,
+    find_type: Callable[[str], Layout],
+    things: Callable[[], Things],
 ) -> Map:
     """The class for a map's kind."""
     kind = native.kind
+    if kind in ("array_of_maps", "hash_of_maps", "prog_array"):
+        from axebpf.numbered_maps import MapOfMaps, ProgramArray
+
+        return (ProgramArray if kind == "prog_array" else MapOfMaps)(native, key, cpus, things())
+    if kind == "perf_event_array":
+        from axebpf.perf_events import PerfEventArray
+
+        return PerfEventArray(native, cpus, find_type)
     if kind == "ringbuf":
         return RingBuffer(native, cpus, find_type)
     if kind in ("queue", "stack"):
         return QueueMap(native, None, value, cpus)
+    if kind == "lpm_trie":
+        from axebpf.prefix_map import PrefixMap
+
+        return PrefixMap(native, key, value, cpus)
+    if kind == "bloom_filter":
+        from axebpf.bloom_filter import BloomFilter
+
+        return BloomFilter(native, None, value, cpus)
     return (ArrayMap if kind in ("array", "percpu_array") else HashMap)(native, key, value, cpus)
 
 
@@ -511,7 +599,15 @@ _BY_NUMBER = frozenset(
 """What the seed has for maps by number; it comes when it is first named."""
 
 
+_LATER = {
+    **dict.fromkeys(_BY_NUMBER, "map_registry"),
+    **dict.fromkeys(("MapOfMaps", "ProgramArray"), "numbered_maps"),
+    **dict.fromkeys(("PerfEventArray", "PerfRecord"), "perf_events"),
+}
+"""Names that come when they are first used, and the module of each."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in _BY_NUMBER:
-        return getattr(importlib.import_module("axebpf.map_registry"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, [*__all__, *_BY_NUMBER])}")
+    if name in _LATER:
+        return getattr(importlib.import_module(f"axebpf.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{did_you_mean(name, [*__all__, *_LATER])}")

@@ -23,14 +23,14 @@ SEC("tracepoint/vmm/vm_boot") int program(void *ctx) {
 //- no_programs LoadError no programs: .*does the source have SEC\("…"\) functions\?
 int number;
 
-//- prog_array MapError map JUMPS: axebpf has no prog_array maps; it has hash, array
+//- no_such_kind MapError map STACKS: axebpf has no stack_trace maps; it has hash, array
 struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u32);
-} JUMPS SEC(".maps");
-SEC("tracepoint/vmm/vm_boot") int program(void *ctx) { bpf_tail_call(ctx, &JUMPS, 0); return 0; }
+	__type(value, __u64);
+} STACKS SEC(".maps");
+SEC("tracepoint/vmm/vm_boot") int program(void *ctx) { return bpf_get_stackid(ctx, &STACKS, 0); }
 
 //- unknown_kind MapError map ODD: axebpf has no map kind 999
 struct {
@@ -58,9 +58,9 @@ struct {
 } EMPTY SEC(".maps");
 SEC("tracepoint/vmm/vm_boot") int program(void *ctx) { long key = 0; return !bpf_map_lookup_elem(&EMPTY, &key); }
 
-//- map_in_map MapError map OUTER: axebpf has no hash_of_maps maps
+//- map_in_map MapError map OUTER: prog_array maps cannot be inner maps
 struct inner {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
@@ -70,5 +70,14 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, struct inner);
+} OUTER SEC(".maps");
+SEC("tracepoint/vmm/vm_boot") int program(void *ctx) { int key = 0; return !bpf_map_lookup_elem(&OUTER, &key); }
+
+//- no_inner_map MapError map OUTER: array_of_maps maps need an inner map
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
 } OUTER SEC(".maps");
 SEC("tracepoint/vmm/vm_boot") int program(void *ctx) { int key = 0; return !bpf_map_lookup_elem(&OUTER, &key); }

@@ -12,6 +12,7 @@ import importlib
 import itertools
 import os
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from axebpf.bench.replay import ReplayResult
     from axebpf.bench.run import Progress, RunResult
     from axebpf.hypervisor import Stream, Workload
+    from axebpf.numbered_maps import Things
     from axebpf.recording import Rule
     from axebpf.symbols import SymbolTable
 
@@ -102,6 +104,15 @@ def within(error: type[AxebpfError], what: str, value: int, low: int, high: int)
     if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= value.__index__() <= high:
         raise error(f"{what} is {value!r}; it takes {low} to {high}")
     return value.__index__()
+
+
+def no_types(name: str) -> Callable[[str], Any]:
+    """What finds the types of a map that belongs to no object: none."""
+
+    def find(wanted: str) -> Any:
+        raise NotFound(f"{name} was made by hand: there is no type {wanted}")
+
+    return find
 
 
 class Clock:
@@ -202,6 +213,7 @@ class Bench:
         self._links: list[Link] = []
         self._helper_names: dict[int, str] = {}
         self._symbols: SymbolTable | None = None
+        self._program_of: weakref.WeakValueDictionary[int, Program] = weakref.WeakValueDictionary()
         self.cpus = cpus
         """How many CPUs it has."""
         self.tracepoints: Mapping[str, TracepointHandle] = TracepointTable(self)
@@ -216,6 +228,15 @@ class Bench:
         """The trace."""
         for declared in BUILTIN:
             self.define(declared)
+
+    def _things(self) -> Things:
+        """What maps of maps and program arrays hold."""
+        from axebpf.numbered_maps import Things
+
+        def unnamed(native: _native.Map) -> Map:
+            return wrap(native, None, None, self.cpus, no_types(native.name), self._things)
+
+        return Things(self.maps.by_id.get, self._program_of.get, unnamed)
 
     # Tracepoints
 
@@ -393,7 +414,7 @@ class Bench:
         table = MapTable(file)
         for native_map in maps:
             key, value = layouts[native_map.name]
-            wrapped = wrap(native_map, key, value, self.cpus, native.layout)
+            wrapped = wrap(native_map, key, value, self.cpus, native.layout, self._things)
             wrapped._origin = origin
             table.add(wrapped)
             self.maps.add(wrapped)
@@ -436,11 +457,14 @@ class Bench:
         value_size: int,
         max_entries: int,
         flags: int = 0,
+        inner: Map | None = None,
         *,
         extra: int = 0,
         name: str = "",
     ) -> Any:
         """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
+
+        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like.
 
         Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does, with ENOMEM above 16 GiB.
         `BPF_F_WRONLY_PROG` is kept and not enforced yet: a program may read such a map, which Linux refuses.
@@ -450,14 +474,11 @@ class Bench:
         for what, number in sizes.items():
             if not 0 <= number < 1 << 32:
                 raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {(1 << 32) - 1}", map=name)
-        native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra)
-
-        def no_types(wanted: str) -> Any:
-            raise NotFound(f"{name} was made by hand: there is no type {wanted}")
-
+        template = None if inner is None else inner._native
+        native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra, template)
         integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
-        created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types)
-        created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name})
+        created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types(name), self._things)
+        created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name}, inner)
         self.maps.add(created)
         return created
 

@@ -22,6 +22,7 @@ from axebpf.bench.program import Program
 from axebpf.bench.run import Progress
 from axebpf.bench.twin import Twin
 from axebpf.errors import AttachError, AxebpfError, BenchClosed, LoadError, PortabilityError, ProgramFault
+from axebpf.maps import RingBuffer
 from axebpf.portability import GAPS
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _rings(pair: _Pair, compared: Mapping[str, MapComparison]) -> dict[str, int]
     return {
         contents.name: min(compared[contents.name].keys)
         for contents in pair.contents
-        if contents.map.type == "ringbuf" and contents.readable and compared[contents.name].keys
+        if isinstance(contents.map, RingBuffer) and contents.readable and compared[contents.name].keys
     }
 
 

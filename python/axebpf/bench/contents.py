@@ -123,7 +123,7 @@ class Contents:
 def _values(side: Map) -> Iterable[bytes]:
     """What is in a queue or a stack, or what a ring buffer gives."""
     if isinstance(side, RingBuffer):
-        while (record := side._native.consume()) is not None:
+        while (record := side._next()) is not None:
             yield record
     else:
         yield from (value for _, value in side._entries())

@@ -52,7 +52,9 @@ class MapOrigin(NamedTuple):
     """A map that was made by hand: the arguments of `Bench.create_map`."""
 
     arguments: Mapping[str, Any]
-    """All of them, by name."""
+    """All of them but `inner`, by name."""
+    inner: Map | None
+    """What its maps must be like."""
 
 
 Origin: TypeAlias = ObjectOrigin | CodeOrigin

@@ -189,6 +189,7 @@ class Program:
         """The maps that it uses, data sections among them."""
         self.loaded = True
         """Whether it is still in its bench."""
+        bench._program_of[native.id] = self
 
     @property
     def name(self) -> str:
@@ -217,7 +218,10 @@ class Program:
 
     @property
     def stats(self) -> ProgramStats:
-        """What it has done so far."""
+        """What it has done so far.
+
+        What it has tail-called is part of its runs and what they took; `profile` is of its own instructions.
+        """
         return stats_of(self._native.counts(), self._native.worst())
 
     @property
@@ -301,8 +305,9 @@ class Program:
     def steps(self, ctx: bytes = b"", *, limit: int = 100_000, cpu: int | None = None) -> list[Step]:
         """Runs it once as `run` does, and gives each instruction with the registers before it, up to `limit`.
 
-        A run that a fault stops gives the steps up to there; the last one is the faulting instruction. Raises
-        AxebpfError on the engine rbpf, which shows no instructions.
+        Those of programs that it tail-calls are left out; their `profile` counts them. A run that a fault stops gives
+        the steps up to there; the last one is the faulting instruction. Raises AxebpfError on the engine rbpf, which
+        shows no instructions.
         """
         (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu)
         if fault is not None and not isinstance(fault, ProgramFault):
@@ -350,7 +355,10 @@ class Program:
         return Program(self._bench, self._native.load_again(), self.maps, self._origin)
 
     def unload(self, *, force: bool = False) -> None:
-        """Takes it out of the bench. Raises AttachError while it is attached; `force=True` detaches it."""
+        """Takes it out of the bench, and out of program arrays.
+
+        Raises AttachError while it is attached; `force=True` detaches it.
+        """
         self._native.unload(force)
         self.loaded = False
         self._bench._programs.remove(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import Link, Program
 from axebpf.errors import AttachError, MapError
 from axebpf.maps import ArrayMap, HashMap, Map, MapTable, QueueMap
+from axebpf.numbered_maps import MapOfMaps, ProgramArray
 from axebpf.tracepoints import BUILTIN
 
 __all__ = ["Twin"]
@@ -22,8 +24,10 @@ class Twin:
     The programs are loaded from what they were loaded from, with the same options, and attached where they are
     attached: to the same tracepoints, in the same order, with the same cookie and filter. One that is attached nowhere
     is attached to what its section names, if that is a tracepoint. Arrays, hashes, queues and global variables begin
-    with what they hold in the other bench now. Tracepoints of one's own, helpers in Python, symbols and the clock's
-    time are the same too; Python callbacks, the trace, filters of the trace and statistics are not taken along.
+    with what they hold in the other bench now, maps of maps and program arrays with the new maps and programs that
+    stand for theirs; programs that are only tail-called come along, and are attached nowhere. Tracepoints of one's own,
+    helpers in Python, symbols and the clock's time are the same too; Python callbacks, the trace, filters of the trace
+    and statistics are not taken along.
 
     `options` are those of `Bench` that are to be different. Raises LoadError, MapError and AttachError where the new
     bench refuses a program, a map or a place; then nothing is left behind. The other bench is not touched.
@@ -51,9 +55,10 @@ class Twin:
         """The new bench."""
         try:
             self._furnish(bench)
-            self._load(bench, chosen)
-            for number, made in self.maps.items():
-                _copy(bench.maps.by_id.get(number), made)
+            reached = _Reached(bench, chosen)
+            self._load(reached)
+            for number, old in reached.maps.items():
+                self._copy(old, self.maps[number])
             self._attach(bench, chosen)
         except BaseException:
             self.close()
@@ -72,25 +77,22 @@ class Twin:
         for cpu in range(min(bench.cpus, self.bench.cpus)):
             self.bench._native.set_vm_context(cpu, bench._native.vm_context(cpu))
 
-    def _load(self, bench: Bench, chosen: Sequence[Program]) -> None:
+    def _load(self, reached: _Reached) -> None:
         """Programs of one load of an object are loaded together; those of raw instructions one by one."""
-        objects: dict[ObjectOrigin, list[Program]] = {}
-        for program in chosen:
-            if isinstance(program._origin, ObjectOrigin):
-                objects.setdefault(program._origin, []).append(program)
-            else:
-                # Raw instructions may use the maps of an object.
-                for used in program._origin.maps.values():
-                    if isinstance(used._origin, ObjectOrigin):
-                        objects.setdefault(used._origin, [])
-        for origin, members in objects.items():
+        programs = reached.programs.values()
+        # Raw instructions may use the maps of an object.
+        origins = [*(program._origin for program in programs), *(old._origin for old in reached.maps.values())]
+        for origin in dict.fromkeys(origin for origin in origins if isinstance(origin, ObjectOrigin)):
+            members = [program for program in programs if program._origin is origin]
             made, table = self._place(origin, members)
             for program in members:
                 self.programs[program.id] = made[program.name]
-            for number, old in bench.maps.by_id.items():
+            for number, old in reached.maps.items():
                 if old._origin is origin:
                     self.maps[number] = table[old.name]
-        for program in chosen:
+        for old in reached.maps.values():
+            self._map(old)
+        for program in programs:
             if isinstance(program._origin, CodeOrigin):
                 self.programs[program.id] = self._code(program._origin)
 
@@ -101,27 +103,45 @@ class Twin:
         return {program.name: program for program in loaded}, table
 
     def _code(self, origin: CodeOrigin) -> Program:
-        maps = {fd: self.maps.get(old.id) or self._map(old) for fd, old in origin.maps.items()}
+        maps = {fd: self.maps[old.id] for fd, old in origin.maps.items()}
         return self.bench.load_bytes(origin.code, type=origin.type, maps=maps, license=origin.license, name=origin.name)
 
     def _map(self, old: Map) -> Map:
-        origin = old._origin
-        assert isinstance(origin, MapOrigin), "those of objects are there already"
-        made: Map = self.bench.create_map(**origin.arguments)
-        self.maps[old.id] = made
-        return made
+        """The new map for an old one; those of objects are there already."""
+        if old.id not in self.maps:
+            if not isinstance(old._origin, MapOrigin):
+                raise MapError(errno.EBADF, "it is in a map of maps and no longer in the bench", map=old.name)
+            arguments, inner = old._origin
+            template = None if inner is None else self._map(inner)
+            self.maps[old.id] = self.bench.create_map(**arguments, inner=template)
+        return self.maps[old.id]
 
     def _attach(self, bench: Bench, chosen: Sequence[Program]) -> None:
         attached = set()
+        numbers = {program.id for program in chosen}
         for link in bench._links:
-            program = self.programs.get(link.program.id)
-            if program is not None and link.attached:
+            if link.program.id in numbers and link.attached:
                 attached.add(link.program.id)
-                place = link.tracepoint.name
+                place, program = link.tracepoint.name, self.programs[link.program.id]
                 self.links.append(program.attach(place, cookie=link.cookie, filter=link.filter))
         for program in chosen:
             if program.id not in attached and program.target is not None:
                 self.links.append(self.programs[program.id].attach())
+
+    def _copy(self, old: Map, new: Map) -> None:
+        """Gives a new map the entries of an old one."""
+        # Maps that the bench may not read or write are what the load has made of them, constants among them.
+        with contextlib.suppress(MapError):
+            if isinstance(old, (MapOfMaps, ProgramArray)):
+                made: dict[int, Any] = self.maps if isinstance(old, MapOfMaps) else self.programs
+                entries = {key: int.from_bytes(number, "little") for key, number in old._entries()}
+                for key, _ in list(new._entries()):
+                    if key not in entries:  # the object begins with it
+                        new.delete(key)
+                for key, number in entries.items():
+                    new._native.update(key, made[number].id.to_bytes(4, "little"))
+            elif isinstance(old, (ArrayMap, HashMap, QueueMap)):
+                _copy_values(old, new)
 
     def close(self) -> None:
         """Closes the new bench."""
@@ -137,16 +157,41 @@ class Twin:
         return f"<Twin: {self.bench!r}>"
 
 
-def _copy(old: Map | None, new: Map) -> None:
-    """Gives a new map the entries of an old one."""
-    if not isinstance(old, (ArrayMap, HashMap, QueueMap)):
-        return
-    # Maps that the bench may not read or write are what the load has made of them, constants among them.
-    with contextlib.suppress(MapError):
-        entries = list(old._entries())
-        if old.type == "stack":
-            entries.reverse()  # what is pushed last is taken first
-        empty = bytes(len(entries[0][1])) if isinstance(old, ArrayMap) and entries else None
-        for key, value in entries:
-            if value != empty:
-                new._native.push(value) if isinstance(old, QueueMap) else new._native.update(key, value)
+class _Reached:
+    """Programs, and what they can reach: maps, what is in maps of maps, programs that they can tail-call."""
+
+    def __init__(self, bench: Bench, programs: Iterable[Program]) -> None:
+        self._bench = bench
+        self.programs: dict[int, Program] = {}
+        self.maps: dict[int, Map] = {}
+        waiting: list[Program | Map] = list(programs)
+        while waiting:
+            thing = waiting.pop()
+            known: dict[int, Any] = self.maps if isinstance(thing, Map) else self.programs
+            if thing.id not in known:
+                known[thing.id] = thing
+                waiting += self._next(thing)
+        self.programs = dict(sorted(self.programs.items()))
+        self.maps = dict(sorted(self.maps.items()))
+
+    def _next(self, thing: Program | Map) -> Iterable[Program | Map]:
+        if isinstance(thing._origin, ObjectOrigin):
+            yield from (other for other in self._bench.maps.by_id.values() if other._origin is thing._origin)
+        if not isinstance(thing, Map):
+            yield from thing.maps
+            return
+        if isinstance(thing._origin, MapOrigin) and thing._origin.inner is not None:
+            yield thing._origin.inner
+        if isinstance(thing, (MapOfMaps, ProgramArray)):
+            with contextlib.suppress(MapError):  # the bench may not read it
+                yield from thing.values()
+
+
+def _copy_values(old: ArrayMap | HashMap | QueueMap, new: Map) -> None:
+    entries = list(old._entries())
+    if old.type == "stack":
+        entries.reverse()  # what is pushed last is taken first
+    empty = bytes(len(entries[0][1])) if isinstance(old, ArrayMap) and entries else None
+    for key, value in entries:
+        if value != empty:
+            new._native.push(value) if isinstance(old, QueueMap) else new._native.update(key, value)

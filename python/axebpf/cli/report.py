@@ -8,11 +8,12 @@ from typing import Any
 from rich.text import Text
 
 from axebpf.bench import ReplayResult
+from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.console import BAR, Column, Screen
 from axebpf.cli.session import MapView, Session
 from axebpf.cli.units import BUCKETS, duration, number, sparkline
 from axebpf.cli.values import Enums, cell, leaves
-from axebpf.maps import PerCpu
+from axebpf.maps import PerCpu, RingBuffer
 
 __all__ = [
     "count",
@@ -131,7 +132,12 @@ def map_table(screen: Screen, view: MapView, enums: Enums, rows: int) -> None:
     shown = view.map
     used = f"{count(screen, len(view.entries))} of {count(screen, shown.max_entries)} entries"
     if not view.keyed:
-        used = _counted(len(view.entries), "record" if shown.type == "ringbuf" else "value")
+        used = _counted(len(view.entries), "record" if isinstance(shown, RingBuffer) else "value")
+    if isinstance(shown, BloomFilter):
+        screen.heading(shown.name, f"{shown.type}, {count(screen, len(shown))} added, {view.file}")
+        screen.line("  it does not know which values")
+        screen.line()
+        return
     screen.heading(shown.name, f"{shown.type}, {used}, {view.file}")
     if not view.entries:
         screen.line("  every entry is zero" if view.zeros else "  empty")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from axebpf.bench import Bench, CostReport, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
+from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
@@ -297,6 +298,8 @@ def _view(file: str, shown: Map, record: str) -> MapView:
         return MapView(file, shown, list(enumerate(shown.typed(record) if record else shown)))
     if isinstance(shown, QueueMap):
         return MapView(file, shown, list(enumerate(shown)))
+    if isinstance(shown, BloomFilter):
+        return MapView(file, shown, [])
     assert isinstance(shown, (HashMap, ArrayMap))
     entries = shown.items()
     if isinstance(shown, ArrayMap) and shown.max_entries > 1:

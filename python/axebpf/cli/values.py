@@ -55,7 +55,7 @@ def cell(name: str, value: Any, enums: Enums, *, pretty: bool) -> str:
         return value.hex(" ") if text is None else text
     if isinstance(value, (list, tuple)):
         return " ".join(cell(name, item, enums, pretty=pretty) for item in value)
-    return str(value)
+    return str(getattr(value, "name", value))  # a map or program that is in a map
 
 
 def named(meaning: type[enum.IntEnum] | type[enum.IntFlag], value: int) -> str | None:
@@ -88,4 +88,4 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         text = _text(value)
         return {"hex": value.hex()} if text is None else text
-    return int(value) if isinstance(value, enum.IntEnum) else value
+    return int(value) if isinstance(value, enum.IntEnum) else getattr(value, "name", value)

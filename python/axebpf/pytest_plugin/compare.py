@@ -6,6 +6,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from axebpf.bloom_filter import BloomFilter
 from axebpf.errors import AxebpfError
 from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
 from axebpf.pytest_plugin.text import shown
@@ -45,6 +46,8 @@ def _compared(found: Any, expected: Any) -> tuple[str, list[str]]:
     """A line for the comparison, and the differences."""
     if isinstance(found, RingBuffer):
         return f"{found.name} is a ring buffer", ["compare its records: .read(), which takes them"]
+    if isinstance(found, BloomFilter):
+        return f"{found.name} is a bloom filter", ["ask it for one value after the other: value in filter"]
     if isinstance(found, QueueMap):
         values = list(found)
         differences = list(_differences("", values, expected)) if isinstance(expected, list) else []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import axebpf
 from axebpf.bench import Program
+from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.values import Enums
 from axebpf.errors import AxebpfError, SourceLine
 from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
@@ -116,6 +117,10 @@ def _changes(made: Map, cpus: int, enums: Enums) -> Iterator[str]:
         # Reading it would take the records away from whoever looks at the failed test in a debugger.
         if count:
             yield f"{made.name} ({kind}): {count} not read yet"
+        return
+    if isinstance(made, BloomFilter):
+        if count:
+            yield f"{made.name} ({kind}): {count} added"
         return
     if count * (made.key_size + made.value_size * (cpus if made.per_cpu else 1)) > LARGEST:
         yield f"{made.name} ({kind}): {count} entries, too many to look through"

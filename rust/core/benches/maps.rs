@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axebpf_core::map::{Map, MapKind, MapSpec, create};
+use axebpf_core::map::{BPF_F_NO_PREALLOC, Map, MapKind, MapSpec, create};
 use axebpf_core::memory::{Bytes, BytesMut};
 use cpu_time::{CpuTime, each};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -28,7 +28,7 @@ const KINDS: [MapKind; 6] = [
 fn map(kind: MapKind, max_entries: u32) -> Arc<dyn Map> {
     let (key_size, value_size) = match kind {
         MapKind::RingBuf => (0, 0),
-        MapKind::Queue | MapKind::Stack => (0, 16),
+        MapKind::Queue | MapKind::Stack | MapKind::BloomFilter => (0, 16),
         _ => (4, 16),
     };
     create(MapSpec { name: "M".to_owned(), kind, key_size, value_size, max_entries, flags: 0, extra: 0 }, 4).unwrap()
@@ -81,6 +81,49 @@ fn keyed(criterion: &mut Criterion<CpuTime>) {
     }
 }
 
+/// Routes of IPv4, two thirds of them /24, looked up by whole addresses.
+fn tries(criterion: &mut Criterion<CpuTime>) {
+    for size in SIZES {
+        let spec = MapSpec {
+            name: "M".to_owned(),
+            kind: MapKind::LpmTrie,
+            key_size: 8,
+            value_size: 16,
+            max_entries: size,
+            flags: BPF_F_NO_PREALLOC,
+            extra: 0,
+        };
+        let map = create(spec, 4).unwrap();
+        let scattered = |n: u32| n.wrapping_mul(0x9e37_79b9);
+        let key = |len: u32, n: u32| [len.to_le_bytes(), scattered(n).to_be_bytes()].concat();
+        let route = |n: u32| key(if n.is_multiple_of(3) { 12 + n % 12 } else { 24 }, n);
+        for n in 0..size {
+            map.update(0, Bytes::from(&route(n)[..]), Bytes::from(&[7; 16][..]), 0).unwrap();
+        }
+        let step = (size / BATCH as u32).max(1);
+        let numbers: Vec<u32> = (0..BATCH as u32).map(|n| n * step % size).collect();
+        let addresses: Vec<_> = numbers.iter().map(|n| key(32, *n)).collect();
+        let routes: Vec<_> = numbers.iter().map(|n| route(*n)).collect();
+        let mut group = criterion.benchmark_group(format!("lpm_trie/{size}"));
+        group.throughput(each(BATCH));
+        group.bench_function("lookup", |b| {
+            b.iter(|| {
+                for key in &addresses {
+                    black_box(map.lookup(0, Bytes::from(&key[..])));
+                }
+            });
+        });
+        group.bench_function("update", |b| {
+            b.iter(|| {
+                for key in &routes {
+                    map.update(0, Bytes::from(&key[..]), Bytes::from(&[7; 16][..]), 0).unwrap();
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
 fn queues(criterion: &mut Criterion<CpuTime>) {
     for kind in [MapKind::Queue, MapKind::Stack] {
         let map = map(kind, 1024);
@@ -97,6 +140,19 @@ fn queues(criterion: &mut Criterion<CpuTime>) {
         });
         group.finish();
     }
+    let filter = map(MapKind::BloomFilter, 1 << 20);
+    let mut group = criterion.benchmark_group(MapKind::BloomFilter.name());
+    group.throughput(each(BATCH));
+    group.bench_function("push and peek", |b| {
+        b.iter(|| {
+            for n in 0..BATCH {
+                let n = n as u8;
+                filter.push(Bytes::from(&[n; 16][..]), 0).unwrap();
+                filter.contains(Bytes::from(&[n; 16][..])).unwrap();
+            }
+        });
+    });
+    group.finish();
     let ring = map(MapKind::RingBuf, 1 << 20);
     let mut group = criterion.benchmark_group(MapKind::RingBuf.name());
     group.throughput(each(BATCH));
@@ -119,6 +175,6 @@ criterion_group! {
     name = benches;
     config = cpu_time::criterion()
         .warm_up_time(Duration::from_millis(50)).measurement_time(Duration::from_millis(200)).sample_size(20);
-    targets = keyed, queues
+    targets = keyed, tries, queues
 }
 criterion_main!(benches);

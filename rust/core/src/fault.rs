@@ -85,6 +85,10 @@ pub enum Fault {
         /// Why it cannot be called, or what is wrong with the arguments.
         what: String,
     },
+    /// A program that this one has tail-called was stopped. It carries the fault with its place, which the engine makes
+    /// that of the run.
+    #[error("{0}")]
+    TailCalled(Foreign),
     /// A helper or callback written by the user failed.
     #[error("{0}")]
     Foreign(Foreign),

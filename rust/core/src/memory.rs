@@ -158,6 +158,23 @@ impl<'a> Bytes<'a> {
         (index < self.len).then(|| unsafe { self.start.add(index).read() })
     }
 
+    /// The bytes before an index and those from it on, if there are as many.
+    #[inline]
+    #[must_use]
+    pub fn split_at(self, index: usize) -> Option<(Bytes<'a>, Bytes<'a>)> {
+        let rest = self.len.checked_sub(index)?;
+        Some((Bytes { len: index, ..self }, Bytes { start: self.start.wrapping_add(index), len: rest, ..self }))
+    }
+
+    /// Eight bytes from an index on as a big-endian number, if there are as many.
+    #[inline]
+    #[must_use]
+    pub fn be_u64_at(self, index: usize) -> Option<u64> {
+        let inside = self.len >= 8 && index <= self.len - 8;
+        // SAFETY: eight bytes from there on are readable.
+        inside.then(|| u64::from_be(unsafe { self.start.add(index).cast::<u64>().read_unaligned() }))
+    }
+
     /// A copy.
     #[must_use]
     pub fn to_vec(self) -> Vec<u8> {
@@ -318,6 +335,34 @@ impl<'r> Memory<'r> {
             reserved: Vec::new(),
             regions,
         }
+    }
+
+    /// The memory of a program that goes on in the place of this one: the same stack, whose first `depth` frames are live,
+    /// the same context, and what `regions` owns.
+    #[must_use]
+    pub fn pass_on<'s>(&self, depth: usize, regions: &'s dyn Region) -> Memory<'s>
+    where
+        'r: 's,
+    {
+        let mut memory = Memory {
+            stack: self.stack,
+            context: self.context,
+            read: Cached::NONE,
+            write: Cached::NONE,
+            context_writable: self.context_writable,
+            context_start: self.context_start,
+            extra: self.extra.clone(),
+            reserved: Vec::new(),
+            regions,
+        };
+        memory.set_frames(depth);
+        memory
+    }
+
+    /// The address that the program was given for its context; 0 where there is none.
+    #[must_use]
+    pub fn context_start(&self) -> u64 {
+        self.context_start
     }
 
     /// Makes another stretch of memory accessible, such as the packet of an `xdp` context.

@@ -4,7 +4,7 @@
 
 mod map_support;
 
-use axebpf_core::map::{MapError, MapKind, MapSpec, create, flag_text};
+use axebpf_core::map::{MapError, MapKind, MapSpec, create, create_with, flag_text};
 use map_support::spec;
 
 fn errno(kind: &str, key: u32, value: u32, entries: u32, flags: u32) -> &'static str {
@@ -49,12 +49,53 @@ const SIZES: &[(&str, u32, u32, u32, &str)] = &[
     ("ringbuf", 4, 0, 4096, "EINVAL"),
     ("ringbuf", 0, 0, 0, "EINVAL"),
     ("ringbuf", 0, 0, 1 << 31, "OK"),
+    ("bloom_filter", 4, 8, 4, "EINVAL"),
+    ("bloom_filter", 0, 0, 4, "EINVAL"),
+    ("bloom_filter", 0, 8, 0, "EINVAL"),
+    ("bloom_filter", 0, 4_194_304, 4, "OK"),
+    ("bloom_filter", 0, 4_194_305, 4, "E2BIG"),
+    ("bloom_filter", 0, 8, u32::MAX, "OK"),
 ];
 
 #[test]
 fn sizes() {
     for (kind, key, value, entries, expected) in SIZES {
         assert_eq!(errno(kind, *key, *value, *entries, 0), *expected, "{kind} {key} {value} {entries}");
+    }
+    // Linux looks at this pair of flags before the size.
+    assert_eq!(errno("bloom_filter", 0, 4_194_305, 4, 0x18), "EINVAL");
+}
+
+/// Of tries, which all need `BPF_F_NO_PREALLOC`.
+const TRIES: &[(u32, u32, u32, &str)] = &[
+    (4, 8, 4, "EINVAL"),
+    (5, 8, 4, "OK"),
+    (260, 8, 4, "OK"),
+    (261, 8, 4, "EINVAL"),
+    (8, 0, 4, "EINVAL"),
+    (8, 8, 0, "EINVAL"),
+    (8, 8, u32::MAX, "OK"),
+    (5, 4_194_024, 1, "OK"),
+    (5, 4_194_025, 1, "EINVAL"),
+];
+
+#[test]
+fn sizes_of_tries() {
+    for (key, value, entries, expected) in TRIES {
+        assert_eq!(errno("lpm_trie", *key, *value, *entries, 1), *expected, "{key} {value} {entries}");
+    }
+    for bit in 0..32 {
+        let expected = if [0, 2, 3, 4, 7, 8].contains(&bit) { "OK" } else { "EINVAL" };
+        assert_eq!(errno("lpm_trie", 8, 8, 4, 1 | 1 << bit), expected, "bit {bit}");
+    }
+}
+
+#[test]
+fn hash_functions_of_bloom_filters() {
+    for (extra, expected) in [(0, "OK"), (3, "OK"), (15, "OK"), (16, "EINVAL"), (255, "EINVAL"), (1 << 32, "EINVAL")] {
+        let spec = MapSpec { extra, ..spec(MapKind::BloomFilter, 0, 8, 4, 0) };
+        let answer = create(spec, 2).map_or_else(|error| error.errno().name(), |_| "OK");
+        assert_eq!(answer, expected, "{extra}");
     }
 }
 
@@ -69,6 +110,7 @@ const FLAGS: &[(&str, u32, u32, u32, &[u32])] = &[
     ("queue", 0, 8, 4, &[2, 3, 4, 7, 8]),
     ("stack", 0, 8, 4, &[2, 3, 4, 7, 8]),
     ("ringbuf", 0, 0, 4096, &[2]),
+    ("bloom_filter", 0, 8, 4, &[2, 3, 4, 6, 7, 8]),
 ];
 
 #[test]
@@ -97,10 +139,11 @@ fn every_refusal_names_the_rule() {
     let good = spec(MapKind::Hash, 8, 8, 4, 0);
     let cases = [
         (
-            MapSpec { kind: MapKind::LpmTrie, ..good.clone() },
+            MapSpec { kind: MapKind::StackTrace, ..good.clone() },
             "EOPNOTSUPP",
-            "map M: axebpf has no lpm_trie maps; it has hash, array, percpu_hash, percpu_array, lru_hash, \
-             lru_percpu_hash, queue, stack, ringbuf",
+            "map M: axebpf has no stack_trace maps; it has hash, array, prog_array, perf_event_array, percpu_hash, \
+             percpu_array, lru_hash, lru_percpu_hash, lpm_trie, array_of_maps, hash_of_maps, queue, stack, ringbuf, \
+             bloom_filter",
         ),
         (
             MapSpec { flags: 0x2400, ..good.clone() },
@@ -109,6 +152,16 @@ fn every_refusal_names_the_rule() {
              BPF_F_RDONLY|BPF_F_WRONLY|BPF_F_ZERO_SEED|BPF_F_RDONLY_PROG|BPF_F_WRONLY_PROG",
         ),
         (MapSpec { flags: 0x18, ..good.clone() }, "EINVAL", "map M: BPF_F_RDONLY|BPF_F_WRONLY exclude each other"),
+        (
+            spec(MapKind::ArrayOfMaps, 4, 4, 4, 0),
+            "EINVAL",
+            "map M: array_of_maps maps need an inner map, which those that are put there must be like",
+        ),
+        (
+            spec(MapKind::ProgArray, 4, 8, 4, 0),
+            "EINVAL",
+            "map M: value size of prog_array maps must be 4, a number, found 8",
+        ),
         (
             MapSpec { kind: MapKind::LruHash, flags: 1, ..good.clone() },
             "ENOTSUPP",
@@ -129,6 +182,16 @@ fn every_refusal_names_the_rule() {
             spec(MapKind::RingBuf, 0, 0, 5000, 0),
             "EINVAL",
             "map M: max_entries of ringbuf maps must be the bytes of the ring: a power of two, at least 4096, found 5000",
+        ),
+        (
+            MapSpec { kind: MapKind::LpmTrie, ..good.clone() },
+            "EINVAL",
+            "map M: lpm_trie maps take memory as entries come; add BPF_F_NO_PREALLOC",
+        ),
+        (
+            MapSpec { extra: 16, ..spec(MapKind::BloomFilter, 0, 8, 4, 0) },
+            "EINVAL",
+            "map M: map_extra of a bloom_filter map is how many hash functions it has, at most 15 (0: 5), found 16",
         ),
         (
             MapSpec { kind: MapKind::PercpuHash, value_size: 40000, ..good.clone() },
@@ -164,4 +227,28 @@ fn one_lru_list_a_cpu_rounds_the_capacity_up() {
     // Measured: five entries on two CPUs become six.
     let map = create(spec(MapKind::LruHash, 8, 8, 5, 2), 2).expect("a valid spec");
     assert_eq!(map.spec().max_entries, 6);
+}
+
+/// Outer and inner kind, Linux's answer and the words.
+const INNER: &[(&str, &str, &str, &str)] = &[
+    ("array_of_maps", "hash", "OK", ""),
+    ("hash_of_maps", "perf_event_array", "OK", ""),
+    ("hash", "hash", "EINVAL", "map M: hash maps have no inner maps; array_of_maps and hash_of_maps have"),
+    ("hash_of_maps", "prog_array", "ENOTSUPP", "map M: prog_array maps cannot be inner maps"),
+    ("array_of_maps", "hash_of_maps", "EINVAL", "map M: hash_of_maps maps cannot be inner maps: one level is all"),
+];
+
+#[test]
+fn inner_maps() {
+    let of = |kind: &str| spec(MapKind::from_name(kind).expect("a kind"), 4, 4, 4, 0);
+    let leaf = create(of("array"), 1).expect("a valid spec");
+    for (outer, inner, errno, text) in INNER {
+        let inner = of(inner);
+        let template = inner.kind.is_of_maps().then_some(&*leaf);
+        let inner = create_with(inner, 1, template).expect("a valid spec");
+        match create_with(of(outer), 1, Some(&*inner)) {
+            Ok(map) => assert_eq!((*errno, map.len()), ("OK", 0)),
+            Err(error) => assert_eq!((error.errno().name(), error.to_string().as_str()), (*errno, *text)),
+        }
+    }
 }

@@ -117,6 +117,11 @@ fn addresses_have_stable_names() {
     let value = address(hash.lookup(1, Bytes::from(&[1; 12][..])));
     assert_eq!(hash.describe(value).as_deref(), Some("M[slot 1]@cpu1+0"));
 
+    let trie = map(MapKind::LpmTrie, 8, 8, 4, BPF_F_NO_PREALLOC);
+    let value = put(trie.as_ref(), &[12, 0, 0, 0, 10, 0x50, 0, 0]);
+    assert_eq!(trie.describe(value + 4).as_deref(), Some("M[0a50/12]+4"));
+    assert_eq!(trie.describe(value - 8).as_deref(), Some("M[0a50/12].key+0"));
+
     let ring = map(MapKind::RingBuf, 0, 0, 4096, 0);
     ring.reserve(9).expect("room");
     let record = ring.reserve(16).expect("room").as_ptr() as u64;
@@ -143,13 +148,33 @@ fn a_pointer_stays_valid_and_a_deleted_value_is_reused_first() {
 }
 
 #[test]
+fn values_of_a_trie_stay_where_they_are() {
+    let trie = map(MapKind::LpmTrie, 8, 12, 1000, BPF_F_NO_PREALLOC);
+    let key = |n: u32| [32_u32.to_le_bytes(), n.to_be_bytes()].concat();
+    let held: Vec<_> = (0..1000).map(|n| put(trie.as_ref(), &key(n))).collect();
+    for (n, held) in (0..).zip(&held) {
+        assert_eq!(address(trie.lookup(0, Bytes::from(&key(n)[..]))), *held, "nothing moves");
+        assert_eq!(trie.window(*held + 11), Some(Window { start: *held, len: 12, writable: true }));
+        assert_eq!(trie.window(*held + 12), None, "padding");
+        trie.delete(Bytes::from(&key(n)[..])).expect("it exists");
+        assert!(trie.window(*held).is_some(), "still memory");
+    }
+    let again = put(trie.as_ref(), &key(7));
+    assert_eq!(again, held[999], "what was freed last");
+}
+
+#[test]
 fn an_update_leaves_the_old_value_to_who_holds_it() {
     // As `map_oracle` sees on Linux: a plain hash gives the entry new memory, a per-CPU one does not.
-    for (kind, seen) in
-        [(MapKind::Hash, 1), (MapKind::LruHash, 1), (MapKind::PercpuHash, 2), (MapKind::LruPercpuHash, 2)]
-    {
-        let map = map(kind, 4, 8, 4, 0);
-        let key = Bytes::from(&[9, 0, 0, 0][..]);
+    for (kind, seen, flags) in [
+        (MapKind::Hash, 1, 0),
+        (MapKind::LruHash, 1, 0),
+        (MapKind::PercpuHash, 2, 0),
+        (MapKind::LruPercpuHash, 2, 0),
+        (MapKind::LpmTrie, 1, BPF_F_NO_PREALLOC),
+    ] {
+        let map = map(kind, 5, 8, 4, flags);
+        let key = Bytes::from(&[8, 0, 0, 0, 0][..]);
         map.update(0, key, Bytes::from(&1_u64.to_le_bytes()[..]), 0).expect("room");
         let held = map.lookup(0, key).expect("it exists");
         map.update(0, key, Bytes::from(&2_u64.to_le_bytes()[..]), 0).expect("it exists");

@@ -3,13 +3,17 @@
 
 mod map_support;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST, Map, MapKind};
+use axebpf_core::map::{
+    BPF_EXIST, BPF_F_LOCK, BPF_F_NO_PREALLOC, BPF_F_WRONLY, BPF_NOEXIST, Entries, Map, MapKind, MapSpec, create,
+    delete_batch, lookup_and_delete_batch, lookup_batch, update_batch,
+};
 use axebpf_core::memory::{Bytes, BytesMut};
-use map_support::{Random, get, map, walk};
+use map_support::{Random, get, map, spec, walk};
 
 fn bytes(slice: &[u8]) -> Bytes<'_> {
     Bytes::from(slice)
@@ -279,4 +283,158 @@ fn for_each_visits_each_entry_once_whatever_the_callback_does() {
     assert_eq!(array.for_each(0, &mut |_, _| ControlFlow::Break(())), Ok(1));
     let queue = map(MapKind::Queue, 0, 8, 5, 0);
     assert_eq!(queue.for_each(0, &mut |_, _| ControlFlow::Continue(())), Err(Errno::EINVAL));
+}
+
+/// The bits of a prefix, as characters.
+fn bits(key: &[u8]) -> String {
+    let (len, bytes) = key.split_first_chunk().expect("a length");
+    let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+    bits.chars().take(u32::from_le_bytes(*len) as usize).collect()
+}
+
+/// Longer prefixes before those that they fall under, else 0 before 1.
+fn walk_order(a: &str, b: &str) -> Ordering {
+    if a.starts_with(b) || b.starts_with(a) { b.len().cmp(&a.len()) } else { a.cmp(b) }
+}
+
+#[test]
+fn tries() {
+    for (bytes_of_bits, seed) in [(1_usize, 1_u64), (4, 2), (8, 3), (9, 4), (16, 5), (19, 6), (256, 7)] {
+        let capacity = 40;
+        let ours = map(MapKind::LpmTrie, 4 + bytes_of_bits as u32, 8, capacity, BPF_F_NO_PREALLOC);
+        let mut model: BTreeMap<String, (Vec<u8>, u64)> = BTreeMap::new();
+        let mut random = Random(seed);
+        for _ in 0..6000 {
+            let most = 8 * bytes_of_bits as u64;
+            let len = if random.once_in(4) { most } else { random.below(most + 2) };
+            let mut data = vec![0; bytes_of_bits];
+            data[random.below(bytes_of_bits as u64) as usize] = random.pick(&[0, 1, 0x40, 0x80, 0xff]);
+            let key = [&(len as u32).to_le_bytes()[..], &data].concat();
+            let (prefix, value) = (bits(&key), random.next());
+            match random.below(8) {
+                0..4 => {
+                    let flags = random.pick(&[0, 0, BPF_NOEXIST, BPF_EXIST, 3]);
+                    let expected = match (flags, model.contains_key(&prefix)) {
+                        (3, _) => Err(Errno::EINVAL),
+                        _ if len > most => Err(Errno::EINVAL),
+                        (BPF_NOEXIST, true) => Err(Errno::EEXIST),
+                        (BPF_EXIST, false) => Err(Errno::ENOENT),
+                        (_, false) if model.len() == capacity as usize => Err(Errno::ENOSPC),
+                        _ => Ok(()),
+                    };
+                    if expected.is_ok() {
+                        model.insert(prefix, (key.clone(), value));
+                    }
+                    assert_eq!(ours.update(0, bytes(&key), bytes(&value.to_le_bytes()), flags), expected);
+                }
+                4..6 => {
+                    let under = model.iter().filter(|(other, _)| prefix.starts_with(other.as_str()));
+                    let longest = under.max_by_key(|(other, _)| other.len()).map(|(_, (_, value))| *value);
+                    assert_eq!(peek(ours.as_ref(), &key), longest.filter(|_| len <= most), "{key:?}");
+                }
+                _ => {
+                    let expected = if len > most { Err(Errno::EINVAL) } else { Err(Errno::ENOENT) };
+                    let expected =
+                        if len > most { expected } else { model.remove(&prefix).map_or(expected, |_| Ok(())) };
+                    assert_eq!(ours.delete(bytes(&key)), expected);
+                }
+            }
+            assert_eq!(ours.len(), model.len());
+            if random.once_in(50) {
+                let mut order: Vec<_> = model.iter().collect();
+                order.sort_by(|(a, _), (b, _)| walk_order(a, b));
+                let keys: Vec<_> = order.iter().map(|(_, (key, _))| key.clone()).collect();
+                assert_eq!(walk(ours.as_ref()), keys, "each key as it was last written");
+                let (mut dumped, mut values) = (Vec::new(), Vec::new());
+                assert_eq!(ours.dump_user(&mut dumped, &mut values), Ok(keys.len()));
+                assert_eq!(dumped, keys.concat());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_never_forgets_and_is_seldom_wrong() {
+    for extra in [0, 1, 3, 15] {
+        let filter = create(MapSpec { extra, ..spec(MapKind::BloomFilter, 0, 12, 1000, 0) }, 2).expect("a valid spec");
+        let mut random = Random(extra);
+        let added: Vec<_> = (0..1000).map(|_| random.bytes(12)).collect();
+        for (n, value) in added.iter().enumerate() {
+            assert_eq!(filter.push(bytes(value), 0), Ok(()));
+            assert_eq!(filter.len(), n + 1);
+        }
+        assert!(added.iter().all(|value| filter.contains(bytes(value)) == Ok(())));
+        let wrong = (0..10_000).filter(|_| filter.contains(bytes(&random.bytes(12))).is_ok()).count();
+        // With k hashes and at least 1.4 k bits a value, a bit is set with 1 - exp(-1/1.4), or 0.51, at most.
+        let limit = 10_000.0 * 0.52_f64.powi(if extra == 0 { 5 } else { extra as i32 }) * 1.2 + 10.0;
+        assert!((wrong as f64) < limit, "{wrong} of 10000 with {extra}");
+        assert_eq!(filter.push(bytes(&[0; 12]), BPF_EXIST), Err(Errno::EINVAL));
+        assert_eq!(filter.push(bytes(&[0; 11]), 0), Err(Errno::EINVAL));
+        assert_eq!(filter.contains_user(&[0; 13], 0), Err(Errno::EINVAL));
+        assert_eq!(filter.contains_user(&[0; 12], BPF_F_LOCK), Err(Errno::EINVAL));
+        assert_eq!(filter.lookup_user(&[], 0, &mut Vec::new()), Err(Errno::EINVAL), "it has no values to give");
+        assert_eq!(filter.delete_user(&[]), Err(Errno::EOPNOTSUPP));
+    }
+}
+
+/// All entries in batches of `count`, with how many each had.
+fn in_batches(map: &dyn Map, count: u32, remove: bool) -> (Vec<u32>, Vec<u8>) {
+    let read = if remove { lookup_and_delete_batch } else { lookup_batch };
+    let (mut counts, mut keys, mut from) = (Vec::new(), Vec::new(), None::<Vec<u8>>);
+    loop {
+        let mut part = Entries::default();
+        let result = read(map, from.as_deref(), count, 0, &mut part);
+        counts.push(part.count);
+        assert_eq!(part.values.len(), 8 * part.count as usize);
+        keys.extend(part.keys);
+        match result {
+            Ok(()) => from = Some(part.next),
+            Err(errno) => {
+                assert_eq!(errno, Errno::ENOENT);
+                return (counts, keys);
+            }
+        }
+    }
+}
+
+#[test]
+fn batches_of_a_hash_end_at_its_last_entry_and_survive_deletes() {
+    let hash = map(MapKind::Hash, 4, 8, 10, 0);
+    let keys: Vec<_> = (0..6_u32).map(u32::to_le_bytes).collect();
+    let entries: Vec<_> = keys.iter().map(|key| (&key[..], &[7; 8][..])).collect();
+    assert_eq!(update_batch(hash.as_ref(), &entries, 0), Ok(()));
+    assert_eq!(in_batches(hash.as_ref(), 4, false), (vec![4, 2], keys.concat()));
+    assert_eq!(in_batches(hash.as_ref(), 3, false).0, vec![3, 3], "it knows that there is no more");
+    let mut first = Entries::default();
+    assert_eq!(lookup_batch(hash.as_ref(), None, 2, 0, &mut first), Ok(()));
+    assert_eq!(delete_batch(hash.as_ref(), &[&keys[1], &keys[3]], 0), Ok(()));
+    let mut rest = Entries::default();
+    assert_eq!(lookup_batch(hash.as_ref(), Some(&first.next), 9, 0, &mut rest), Err(Errno::ENOENT));
+    assert_eq!(rest.keys, [keys[2], keys[4], keys[5]].concat());
+    assert_eq!(lookup_batch(hash.as_ref(), Some(b"?"), 9, 0, &mut rest), Err(Errno::EINVAL));
+    assert_eq!(in_batches(hash.as_ref(), 3, true).0, vec![3, 1]);
+    assert!(hash.is_empty());
+}
+
+#[test]
+fn batches_of_an_array_end_behind_its_last_entry() {
+    let array = map(MapKind::Array, 4, 8, 6, 0);
+    assert_eq!(in_batches(array.as_ref(), 3, false).0, vec![3, 3, 0], "only the next key says that there is none");
+    let mut none = Entries::default();
+    assert_eq!(lookup_and_delete_batch(array.as_ref(), None, 3, 0, &mut none), Err(Errno::ENOTSUPP));
+    assert_eq!(delete_batch(array.as_ref(), &[], 0), Err((0, Errno::ENOTSUPP)));
+}
+
+#[test]
+fn a_batch_that_stops_says_how_far_it_came() {
+    let hash = map(MapKind::Hash, 1, 1, 2, 0);
+    let entries = [(&b"a"[..], &b"1"[..]), (b"b", b"2"), (b"c", b"3"), (b"d", b"4")];
+    assert_eq!(update_batch(hash.as_ref(), &entries, 0), Err((2, Errno::E2BIG)));
+    assert_eq!(delete_batch(hash.as_ref(), &[b"a", b"x", b"b"], 0), Err((1, Errno::ENOENT)));
+    assert_eq!(walk(hash.as_ref()), [b"b"]);
+    for flags in [BPF_NOEXIST, BPF_EXIST, BPF_F_LOCK] {
+        assert_eq!(update_batch(hash.as_ref(), &entries, flags), Err((0, Errno::EINVAL)));
+    }
+    let hidden = map(MapKind::Hash, 1, 1, 2, BPF_F_WRONLY);
+    assert_eq!(lookup_batch(hidden.as_ref(), None, 1, 0, &mut Entries::default()), Err(Errno::EPERM));
 }

@@ -98,6 +98,52 @@ fn a_hash_survives_everything_at_once() {
 }
 
 #[test]
+fn a_trie_survives_everything_at_once() {
+    let trie = map(MapKind::LpmTrie, 8, 8, 100, BPF_F_NO_PREALLOC);
+    each_thread(|thread| {
+        let mut random = Random(u64::from(thread));
+        for n in 0..ROUNDS {
+            let bits = random.next() & 0x8080_8080;
+            let key = (random.below(33) | bits << 32).to_le_bytes();
+            let key = Bytes::from(&key[..]);
+            match random.below(8) {
+                // It may be full, and a key gone: only the structure is at stake.
+                0..3 => drop(trie.update(0, key, Bytes::from(&n.to_le_bytes()[..]), 0)),
+                3..5 => drop(trie.delete(key)),
+                5..7 => {
+                    let Some(value) = counter(trie.as_ref(), 0, &key.to_vec()) else { continue };
+                    value.fetch_add(1, Ordering::Relaxed);
+                    let address = value.as_ptr() as u64;
+                    assert_eq!(trie.window(address).expect("a value").start, address);
+                }
+                _ => drop(trie.dump_user(&mut Vec::new(), &mut Vec::new())),
+            }
+        }
+    });
+    let keys = walk(trie.as_ref());
+    assert_eq!(keys.len(), trie.len());
+    for key in &keys {
+        trie.delete_user(key).expect("it exists");
+    }
+    assert!(trie.is_empty());
+}
+
+#[test]
+fn a_filter_loses_nothing() {
+    let filter = map(MapKind::BloomFilter, 0, 8, 100_000, 0);
+    each_thread(|thread| {
+        for n in 0..ROUNDS {
+            let value = (n << 8 | u64::from(thread)).to_le_bytes();
+            filter.push(Bytes::from(&value[..]), 0).expect("it takes any");
+        }
+    });
+    assert_eq!(filter.len() as u64, u64::from(THREADS) * ROUNDS);
+    for value in (0..ROUNDS).flat_map(|n| (0..u64::from(THREADS)).map(move |thread| n << 8 | thread)) {
+        assert_eq!(filter.contains(Bytes::from(&value.to_le_bytes()[..])), Ok(()));
+    }
+}
+
+#[test]
 fn every_value_pushed_is_popped_once() {
     for kind in [MapKind::Queue, MapKind::Stack] {
         let queue = map(kind, 0, 8, 128, 0);

@@ -186,6 +186,8 @@ fn unknown_map_field() {
     says(&error, &["did you mean max_entries?"]);
 }
 
+const VALUES: &str = "of maps in a map of maps, of programs in a program array, and nowhere else";
+
 #[test]
 fn map_field_of_another_form() {
     let cases = [
@@ -193,6 +195,20 @@ fn map_field_of_another_form() {
         ("__uint(type, 2); int key;", "key", "__type(…)"),
         ("__uint(type, 2); __type(key, u32); __uint(key_size, 8);", "key_size", "the size of the type"),
         ("__uint(type, 12); __uint(values, 3);", "values", "__array(values, …) of a map definition or of programs"),
+        (
+            "__uint(type, 12); int (*values[3])(void);",
+            "values",
+            "__array(values, …) of a map definition or of programs",
+        ),
+        ("int (*values[0])(void *); __uint(type, 3);", "values", "the last member"),
+        ("__uint(type, 1); __array(values, int(void *));", "values", VALUES),
+        ("__uint(type, 12); __array(values, int(void *));", "values", VALUES),
+        ("__uint(type, 3); __array(values, struct { __uint(type, 1); });", "values", VALUES),
+        (
+            "__uint(type, 12); __array(values, struct { __uint(type, 1); __uint(pinning, 1); });",
+            "pinning",
+            "none for an inner map",
+        ),
     ];
     for (fields, field, expected) in cases {
         let Some(data) = with_map(&map_struct(fields)) else { return };
@@ -257,6 +273,26 @@ fn map_value_that_is_no_map() {
     let error = refused(&data);
     let expected = LoadReason::MapValue { map: "MAP".into(), slot: 0, symbol: "nowhere".into() };
     assert_eq!(*error.reason, expected);
+}
+
+#[test]
+fn map_value_of_the_wrong_sort() {
+    // A map in a program array, a program in a map of maps, and a function that is no program.
+    let jumps = "__uint(type, 3); __uint(key_size, 4); __uint(max_entries, 1); __array(values, int(void *));";
+    let inner = "struct inner { __uint(type, 2); __uint(max_entries, 1); __type(key, u32); __type(value, u64); };";
+    let maps = "__uint(type, 12); __type(key, u32); __uint(max_entries, 1); __array(values, struct inner);";
+    for (before, fields, symbol) in [
+        (format!("{inner} struct inner OTHER SEC(\".maps\");"), jumps, "OTHER"),
+        (format!("{inner} int program(void *);"), maps, "program"),
+        ("NOINLINE int helper(void *ctx) { return 1; }".to_owned(), jumps, "helper"),
+    ] {
+        let definition = format!(
+            "{before} struct {{ {fields} }} MAP SEC(\".maps\") = {{ .values = {{ [0] = (void *)&{symbol} }} }};"
+        );
+        let Some(data) = with_map(&definition) else { return };
+        let expected = LoadReason::MapValue { map: "MAP".into(), slot: 0, symbol: symbol.into() };
+        assert_eq!(*refused(&data).reason, expected);
+    }
 }
 
 #[test]

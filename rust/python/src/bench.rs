@@ -299,6 +299,7 @@ impl Bench {
         Ok(self.shared.enter(py)?.set_vm_context(cpu, vm).map_err(Error::from)?)
     }
 
+    #[pyo3(signature = (name, kind, key_size, value_size, max_entries, flags, extra, inner=None))]
     #[expect(clippy::too_many_arguments, reason = "what bpf(2) takes")]
     fn create_map(
         &self,
@@ -310,6 +311,7 @@ impl Bench {
         max_entries: u32,
         flags: u32,
         extra: u64,
+        inner: Option<PyRef<'_, Map>>,
     ) -> PyResult<Map> {
         let kind = MapKind::from_name(kind).ok_or_else(|| {
             let known: Vec<&str> = MapKind::ALL.iter().map(|kind| kind.name()).collect();
@@ -317,8 +319,12 @@ impl Bench {
             crate::error::map_error(py, axebpf_core::errno::Errno::EINVAL, &name, &message)
         })?;
         let spec = MapSpec { name, kind, key_size, value_size, max_entries, flags, extra };
+        if let Some(inner) = inner.as_ref().filter(|inner| !inner.belongs_to(&self.shared)) {
+            let message = format!("the inner map {} belongs to another bench", inner.core().spec().name);
+            return Err(crate::error::map_error(py, axebpf_core::errno::Errno::EBADF, &spec.name, &message));
+        }
         let bench = self.shared.enter(py)?;
-        let index = bench.create_map(spec).map_err(Error::from)?;
+        let index = bench.create_map_with(spec, inner.as_ref().map(|inner| inner.core())).map_err(Error::from)?;
         Map::of(&bench, &self.shared, index)
     }
 

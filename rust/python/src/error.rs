@@ -59,11 +59,11 @@ pub(crate) fn exception<'py>(
     make().unwrap_or_else(|error| error)
 }
 
-fn text<'py>(py: Python<'py>, value: &str) -> Bound<'py, PyAny> {
+pub(crate) fn text<'py>(py: Python<'py>, value: &str) -> Bound<'py, PyAny> {
     pyo3::types::PyString::new(py, value).into_any()
 }
 
-fn number<'py>(py: Python<'py>, value: u64) -> Bound<'py, PyAny> {
+pub(crate) fn number<'py>(py: Python<'py>, value: u64) -> Bound<'py, PyAny> {
     match value.into_pyobject(py) {
         Ok(value) => value.into_any(),
         Err(never) => match never {},
@@ -94,12 +94,16 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::UnknownMapKind(_) => exception(py, "MapError", (Errno::EINVAL.0, message), &[]),
         BenchError::Load(error) => load(py, error),
         BenchError::Fault(fault) => program_fault(py, fault),
+        BenchError::Entry { map, errno, .. } => {
+            exception(py, "MapError", (errno.0, message), &[("map", text(py, map))])
+        }
         BenchError::Errno(errno) => exception(py, "MapError", (errno.0, errno.text()), &[]),
         BenchError::Engine { section, .. } if section.is_empty() => exception(py, "LoadError", (message,), &[]),
         BenchError::Engine { section, .. } => exception(py, "LoadError", (message,), &[("section", text(py, section))]),
-        BenchError::MissingMap { .. } | BenchError::CodeLength { .. } | BenchError::WrongSize { .. } => {
-            exception(py, "LoadError", (message,), &[])
-        }
+        BenchError::MissingMap { .. }
+        | BenchError::CodeLength { .. }
+        | BenchError::WrongSize { .. }
+        | BenchError::ProgArrayType { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::Refused { program, section, line, finding } => {
             let mut keywords = refused(py, finding);
             keywords.push(("program", text(py, program)));

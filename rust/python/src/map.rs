@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map;
+use axebpf_core::map::{self, BUFFER, Entries, Holds, PerfEventArray, Refusal};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bench::Shared;
-use crate::error::{exception, map_error};
+use crate::error::{exception, map_error, number, text};
+
+/// What a batch has read: keys, values, how many, and where the walk goes on unless it is at its end.
+type Batch<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u32, Option<Bound<'py, PyBytes>>);
 
 /// See the stub.
 #[pyclass(frozen, module = "axebpf._native")]
@@ -104,6 +107,11 @@ impl Map {
         self.map.spec().flags
     }
 
+    #[getter]
+    fn extra(&self) -> u64 {
+        self.map.spec().extra
+    }
+
     /// Its number in the bench.
     #[getter]
     fn id(&self) -> usize {
@@ -143,21 +151,17 @@ impl Map {
     fn update(&self, py: Python<'_>, key: &[u8], value: &[u8], flags: u64) -> PyResult<()> {
         self.check_key(py, key)?;
         self.check(py, "value", value, self.raw_value_size(py)?)?;
-        self.with(py, "update", || self.map.update_user(key, value, flags))
+        let bench = self.shared.enter(py)?;
+        bench.update_map(&*self.map, key, value, flags).map_err(|Refusal { errno, why }| {
+            let why = why.unwrap_or_else(|| errno.text().to_owned());
+            map_error(py, errno, &self.map.spec().name, &format!("update: {why}"))
+        })
     }
 
     fn delete(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
         self.check_key(py, key)?;
         let _bench = self.shared.enter(py)?;
-        self.map.delete_user(key).map_err(|errno| {
-            let name = &self.map.spec().name;
-            if errno == Errno::ENOENT {
-                let keyword = pyo3::types::PyString::new(py, name).into_any();
-                let message = format!("delete: no entry with the key {}", hex(key));
-                return exception(py, "KeyNotFound", (errno.0, message), &[("map", keyword)]);
-            }
-            map_error(py, errno, name, &format!("delete: {}", errno.text()))
-        })
+        self.map.delete_user(key).map_err(|errno| self.not_deleted(py, "delete", errno, key, None))
     }
 
     #[pyo3(signature = (key=None))]
@@ -187,9 +191,65 @@ impl Map {
         self.take(py, "peek", |out| self.map.lookup_user(&[], 0, out))
     }
 
-    fn lookup_and_delete<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    #[pyo3(signature = (key, flags=0))]
+    fn lookup_and_delete<'py>(&self, py: Python<'py>, key: &[u8], flags: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check_key(py, key)?;
-        self.take(py, "lookup_and_delete", |out| self.map.lookup_and_delete_user(key, 0, out))
+        self.take(py, "lookup_and_delete", |out| self.map.lookup_and_delete_user(key, flags, out))
+    }
+
+    /// Whether a bloom filter takes a value for present.
+    #[pyo3(signature = (value, flags=0))]
+    fn contains(&self, py: Python<'_>, value: &[u8], flags: u64) -> PyResult<bool> {
+        self.check(py, "value", value, self.map.spec().value_size as usize)?;
+        self.with(py, "lookup", || match self.map.contains_user(value, flags) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => other.map(|()| true),
+        })
+    }
+
+    #[pyo3(signature = (count, start=None, flags=0))]
+    fn lookup_batch<'py>(&self, py: Python<'py>, count: u32, start: Option<&[u8]>, flags: u64) -> PyResult<Batch<'py>> {
+        self.read_batch(py, "lookup_batch", |out| map::lookup_batch(self.map.as_ref(), start, count, flags, out))
+    }
+
+    #[pyo3(signature = (count, start=None, flags=0))]
+    fn lookup_and_delete_batch<'py>(
+        &self,
+        py: Python<'py>,
+        count: u32,
+        start: Option<&[u8]>,
+        flags: u64,
+    ) -> PyResult<Batch<'py>> {
+        let read = |out: &mut Entries| map::lookup_and_delete_batch(self.map.as_ref(), start, count, flags, out);
+        self.read_batch(py, "lookup_and_delete_batch", read)
+    }
+
+    #[pyo3(signature = (entries, flags=0))]
+    fn update_batch(&self, py: Python<'_>, entries: Vec<(Vec<u8>, Vec<u8>)>, flags: u64) -> PyResult<()> {
+        let value_size = self.raw_value_size(py)?;
+        for (key, value) in &entries {
+            self.check_key(py, key)?;
+            self.check(py, "value", value, value_size)?;
+        }
+        let entries: Vec<_> = entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
+        let _bench = self.shared.enter(py)?;
+        map::update_batch(self.map.as_ref(), &entries, flags).map_err(|(done, errno)| {
+            let message = format!("update_batch: {}, after {done} of {}", errno.text(), entries.len());
+            exception(py, "MapError", (errno.0, message), &[("map", self.text(py)), ("done", number(py, done.into()))])
+        })
+    }
+
+    #[pyo3(signature = (keys, flags=0))]
+    fn delete_batch(&self, py: Python<'_>, keys: Vec<Vec<u8>>, flags: u64) -> PyResult<()> {
+        for key in &keys {
+            self.check_key(py, key)?;
+        }
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        let _bench = self.shared.enter(py)?;
+        map::delete_batch(self.map.as_ref(), &keys, flags).map_err(|(done, errno)| {
+            let key = keys.get(done as usize).copied().unwrap_or_default();
+            self.not_deleted(py, "delete_batch", errno, key, Some(done))
+        })
     }
 
     fn freeze(&self, py: Python<'_>) -> PyResult<()> {
@@ -201,6 +261,47 @@ impl Map {
         let mut out = Vec::new();
         let found = self.with(py, "consume", || self.map.consume_user(&mut out))?;
         Ok(found.then(|| PyBytes::new(py, &out)))
+    }
+
+    /// Of a map of maps, the map of a key, be it in the bench or not.
+    fn inner(&self, py: Python<'_>, key: &[u8]) -> PyResult<Option<Map>> {
+        self.check_key(py, key)?;
+        let bench = self.shared.enter(py)?;
+        let Holds::Maps(maps) = self.map.holds() else { return Err(self.lacks(py, "inner")) };
+        Ok(maps.inner(key.into()).map(|inner| {
+            let index = inner.number as usize;
+            let known = bench.map(index);
+            let types = known.map_or((None, None, None), |known| (known.object, known.key_type, known.value_type));
+            let (object, key_type, value_type) = types;
+            Map { shared: self.shared.clone(), map: inner.map, index, object, key_type, value_type }
+        }))
+    }
+
+    /// Of a perf event array, opens the buffer of a CPU.
+    #[pyo3(signature = (cpu, size=BUFFER))]
+    fn open(&self, py: Python<'_>, cpu: u32, size: u64) -> PyResult<()> {
+        let events = self.events(py, "open")?;
+        self.with(py, "open", || events.open(cpu, size))
+    }
+
+    /// Whether the buffer of a CPU is open.
+    fn is_open(&self, py: Python<'_>, cpu: u32) -> PyResult<bool> {
+        let events = self.events(py, "is_open")?;
+        self.with(py, "is_open", || Ok(events.is_open(cpu)))
+    }
+
+    /// CPU, time and data of the oldest record, of a CPU or of all.
+    #[pyo3(signature = (cpu=None))]
+    fn read<'py>(&self, py: Python<'py>, cpu: Option<u32>) -> PyResult<Option<(u32, u64, Bound<'py, PyBytes>)>> {
+        let events = self.events(py, "read")?;
+        let record = self.with(py, "read", || Ok(events.read(cpu)))?;
+        Ok(record.map(|record| (record.cpu, record.time_ns, PyBytes::new(py, &record.data))))
+    }
+
+    /// CPU and number of the records that found no room, for each CPU that has had a buffer.
+    fn lost(&self, py: Python<'_>) -> PyResult<Vec<(u32, u64)>> {
+        let events = self.events(py, "lost")?;
+        self.with(py, "lost", || Ok(events.lost()))
     }
 
     /// All keys and all values, one behind the other, and how many.
@@ -216,6 +317,54 @@ impl Map {
 }
 
 impl Map {
+    /// The name, for an exception.
+    fn text<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        text(py, &self.map.spec().name)
+    }
+
+    /// Why a key was not deleted, and how many of a batch were before.
+    fn not_deleted(&self, py: Python<'_>, what: &str, errno: Errno, key: &[u8], done: Option<u32>) -> PyErr {
+        let missing = errno == Errno::ENOENT;
+        let why = if missing { format!("no entry with the key {}", hex(key)) } else { errno.text().to_owned() };
+        let after = done.map_or_else(String::new, |done| format!(", after {done}"));
+        let mut keywords = vec![("map", self.text(py))];
+        keywords.extend(done.map(|done| ("done", number(py, done.into()))));
+        let class = if missing { "KeyNotFound" } else { "MapError" };
+        exception(py, class, (errno.0, format!("{what}: {why}{after}")), &keywords)
+    }
+
+    fn read_batch<'py>(
+        &self,
+        py: Python<'py>,
+        what: &str,
+        read: impl FnOnce(&mut Entries) -> Result<(), Errno>,
+    ) -> PyResult<Batch<'py>> {
+        let mut out = Entries::default();
+        let more = self.with(py, what, || match read(&mut out) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => other.map(|()| true),
+        })?;
+        let next = more.then(|| PyBytes::new(py, &out.next));
+        Ok((PyBytes::new(py, &out.keys), PyBytes::new(py, &out.values), out.count, next))
+    }
+
+    fn lacks(&self, py: Python<'_>, what: &str) -> PyErr {
+        let errno = Errno::ENOTSUPP;
+        map_error(py, errno, &self.map.spec().name, &format!("{what}: {}", errno.text()))
+    }
+
+    fn events(&self, py: Python<'_>, what: &str) -> PyResult<&PerfEventArray> {
+        match self.map.holds() {
+            Holds::Events(events) => Ok(events),
+            _ => Err(self.lacks(py, what)),
+        }
+    }
+
+    /// The core's map.
+    pub(crate) fn core(&self) -> &dyn map::Map {
+        &*self.map
+    }
+
     fn take<'py>(
         &self,
         py: Python<'py>,

@@ -46,5 +46,6 @@ const fn kind(fault: &Fault) -> u32 {
         Fault::Instruction { .. } => 5,
         Fault::Helper { .. } => 6,
         Fault::Foreign(_) => 7,
+        Fault::TailCalled(_) => 8,
     }
 }

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::errno::Errno;
 use crate::fault::Fault;
+use crate::helper::{InnerMaps, WithInner};
 use crate::map::{MapSet, read_value, write_value};
 use crate::memory::{Arena, Region, Window};
 
@@ -181,9 +182,14 @@ impl Copies {
 pub(super) struct Reachable<'a> {
     pub(super) copies: &'a Copies,
     pub(super) maps: &'a MapSet,
+    pub(super) inner: &'a InnerMaps,
 }
 
 impl Reachable<'_> {
+    fn of_maps(&self) -> WithInner<'_> {
+        WithInner { maps: self.maps, inner: self.inner }
+    }
+
     /// A store into a value that the program may only read, at an address of the value.
     pub(super) fn read_only(&self, address: u64) -> Box<Fault> {
         let place = self.describe(address).unwrap_or_else(|| "a map value".to_owned());
@@ -199,12 +205,12 @@ impl Region for Reachable<'_> {
 
     fn describe(&self, address: u64) -> Option<String> {
         if let Some((window, origin)) = self.copies.find(address) {
-            return self.maps.describe(origin + (address - window.start));
+            return self.of_maps().describe(origin + (address - window.start));
         }
         let block = self.copies.block();
         if block.contains(&address) {
             return Some(format!("the block of looked-up values+{}", address - block.start));
         }
-        self.maps.describe(address) // a value itself, which no program sees
+        self.of_maps().describe(address) // a value itself, which no program sees
     }
 }

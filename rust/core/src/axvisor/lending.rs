@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Input, Observer, Outcome, Runnable, Stack};
+use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable, Stack};
+use crate::helper::Run;
 use crate::map::MapSet;
 use crate::program::Program;
 
@@ -19,7 +20,7 @@ impl Lending {
         Lending { runnable, maps }
     }
 
-    fn lend(&self, run: impl FnOnce() -> Outcome) -> Outcome {
+    fn lend<T>(&self, run: impl FnOnce() -> T) -> T {
         /// Takes back what was lent, also when a helper panics.
         struct Back<'a>(&'a MapSet);
         impl Drop for Back<'_> {
@@ -46,6 +47,10 @@ impl Runnable for Lending {
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome {
         // SAFETY: the caller's promise is the same.
         self.lend(|| unsafe { self.runnable.observe(stack, input, observer) })
+    }
+
+    fn take_over(&self, run: &mut Run<'_>, args: [u64; 2]) -> Result<u64, Box<ProgramFault>> {
+        self.lend(|| self.runnable.take_over(run, args))
     }
 
     fn is_observable(&self) -> bool {

@@ -19,9 +19,9 @@ use super::helpers::{HELPERS, LOOKUP, NAME};
 use super::run::{Does, SITES, Site};
 use super::vm::{Global, Loaded, Patch, RBPF, behind, panic_text, set_lddw};
 use crate::engine::{EngineError, Runnable};
-use crate::helper::{self, ArgKind, CUSTOM_HELPERS, MAP_HANDLE_STRIDE, MAP_HANDLES, ReturnKind};
+use crate::helper::{self, ArgKind, CUSTOM_HELPERS, MAP_HANDLE_STRIDE, MAP_HANDLES, ReturnKind, TAIL_CALL};
 use crate::isa::{Imm64, Insn, Op, decode};
-use crate::map::{BPF_F_RDONLY_PROG, MapKind, MapSet};
+use crate::map::{BPF_F_RDONLY_PROG, Holds, Map, MapKind, MapSet};
 use crate::memory::Bytes;
 use crate::program::Program;
 
@@ -58,6 +58,12 @@ pub struct Rbpf {
     pub budget: Option<u64>,
 }
 
+/// Bytes of the values that a look-up in a map, or in its inner maps, gives.
+fn value_size(map: &dyn Map) -> u64 {
+    let spec = if let Holds::Maps(maps) = map.holds() { &maps.shape().template } else { map.spec() };
+    spec.value_size.into()
+}
+
 impl Rbpf {
     /// Makes a program ready to run over its maps, one for each name in `program.maps`.
     ///
@@ -69,7 +75,7 @@ impl Rbpf {
             return Err(EngineError::Empty { program: program.name.clone() });
         }
         accepted(&program)?;
-        let largest = maps.0.iter().map(|map| u64::from(map.spec().value_size).next_multiple_of(8)).max().unwrap_or(0);
+        let largest = maps.0.iter().map(|map| value_size(&**map).next_multiple_of(8)).max().unwrap_or(0);
         let mut loader = Loader {
             rbpf: *self,
             sites: vec![Site { id: 0, insn: 0, does: Does::Begin }],
@@ -204,6 +210,11 @@ impl Loader<'_> {
         let Some(implementation) = &found.implementation else {
             return Err(refused(at, format!("helper {}#{id}", found.name)));
         };
+        if id == TAIL_CALL {
+            let what =
+                format!("helper {}#{id}: {RBPF} runs one program to its end; tail calls are Linux's", found.name);
+            return Err(refused(at, what));
+        }
         if implementation.args.contains(&ArgKind::Callback) {
             return Err(refused(
                 at,
@@ -317,7 +328,8 @@ impl Around for Loader<'_> {
 
     fn value_size(&self, map: u64) -> Option<u32> {
         let slot = helper::map_slot(map)?;
-        self.maps.0.get(slot).map(|map| map.spec().value_size)
+        // A look-up in a map of maps gives no memory.
+        self.maps.0.get(slot).filter(|map| !map.spec().kind.is_of_maps()).map(|map| map.spec().value_size)
     }
 
     fn global(&self, at: usize) -> Option<u32> {

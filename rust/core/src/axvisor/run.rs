@@ -130,7 +130,7 @@ impl<'a> Active<'a> {
         context: (Window, u64),
         name: u64,
     ) -> Active<'a> {
-        let Reachable { copies, maps } = *reachable;
+        let Reachable { copies, maps, .. } = *reachable;
         let (run, site, stopped) = (RefCell::default(), Cell::new(0), RefCell::default());
         Active { sites, copies, reachable, maps, input, context, name, run, site, stopped }
     }
@@ -161,11 +161,16 @@ impl<'a> Active<'a> {
         }
     }
 
-    /// Ring-buffer records that the run still has reserved, and the fault that this is at its end.
-    pub(super) fn unreleased(&self) -> Option<(Vec<u64>, Box<Fault>)> {
+    /// Gives up the ring-buffer records that the run still has reserved: a busy one would stop every consumer of the ring.
+    /// Returns the fault that this is at its end.
+    pub(super) fn give_up(&self) -> Option<Box<Fault>> {
         let run = self.run.borrow();
         let run = run.as_ref().filter(|run| !run.memory.outstanding().is_empty())?;
-        Some((run.memory.outstanding().to_vec(), run.unreleased()))
+        let fault = run.unreleased();
+        for &record in run.memory.outstanding() {
+            let _given_up = run.commit(record, 0, true);
+        }
+        Some(fault)
     }
 
     /// How many helpers the run has called.
@@ -224,7 +229,19 @@ impl<'a> Active<'a> {
             unsafe { memory.allow(Window { start: self.name, len: NAME as u64, writable: true }) };
         }
         let left = i64::try_from(self.input.budget).unwrap_or(i64::MAX);
-        Run { memory, maps: self.maps, host: self.input.host, code: &NeverCalledBack, depth: 1, left, calls: 0 }
+        Run {
+            memory,
+            maps: self.maps,
+            host: self.input.host,
+            code: &NeverCalledBack,
+            depth: 1,
+            left,
+            calls: 0,
+            budget: self.input.budget,
+            pattern: 0,
+            tail_calls: 0,
+            inner: Some(self.reachable.inner),
+        }
     }
 
     /// Stores what the program has changed in its copies.
@@ -254,6 +271,9 @@ impl<'a> Active<'a> {
         }
         let (len, writable) = match kind {
             ReturnKind::MapValueOrNull => {
+                if run.is_inner_map(r0) {
+                    return Ok(r0);
+                }
                 let spec = run.map(args[0], id)?.spec();
                 (spec.value_size as usize, spec.flags & BPF_F_RDONLY_PROG == 0)
             }

@@ -17,6 +17,7 @@ use super::run::{Active, RESERVE, Site, Stop, bare_of};
 use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable, Stack};
 use crate::errno::Errno;
 use crate::fault::Fault;
+use crate::helper::InnerMaps;
 use crate::isa::opcode::{class, jump};
 use crate::isa::{Insn, Reg};
 use crate::map::MapSet;
@@ -124,7 +125,8 @@ impl Loaded {
         Prepared { code, copies }: &Prepared,
         input: &Input<'_>,
     ) -> (Result<u64, Box<ProgramFault>>, u64) {
-        let reachable = Reachable { copies, maps: &self.maps };
+        let inner = InnerMaps::default();
+        let reachable = Reachable { copies, maps: &self.maps, inner: &inner };
         let Some(_bases) = self.place_globals(copies) else { return (Err(self.fault(0, *super::run::no_room())), 0) };
         let name = if self.helpers == HelperLayer::Axvisor { copies.take(NAME).unwrap_or(0) } else { 0 };
 
@@ -168,12 +170,8 @@ impl Loaded {
         if let Err(fault) = active.write_back() {
             result = result.and(Err(self.fault(self.exit(), *fault)));
         }
-        // A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
-        if let Some((records, fault)) = active.unreleased() {
+        if let Some(fault) = active.give_up() {
             result = result.and_then(|_| Err(self.fault(active.call_of(RESERVE), *fault)));
-            for record in records {
-                let _given_up = self.maps.0.iter().any(|map| map.commit(record, 0, true).is_ok());
-            }
         }
         if input.context.writable {
             let from = (start as u64 + hidden) as *const u8;

@@ -177,6 +177,38 @@ pub enum BenchError {
     /// A link that is gone.
     #[error("this link is detached already")]
     Detached,
+    /// The programs of a program array, and those that tail-call through it, are of one type.
+    #[error(
+        "{program} is of type {}, and the program array {map} is for programs of type {} (EINVAL): those in it and those that \
+         tail-call through it are of one type, that of the first",
+        type_name(*program_type), type_name(*owner)
+    )]
+    ProgArrayType {
+        /// Program.
+        program: String,
+        /// Program array.
+        map: String,
+        /// Type of the program.
+        program_type: Option<ProgramType>,
+        /// Type of the array.
+        owner: Option<ProgramType>,
+    },
+    /// What an object puts into a map of maps or programs cannot be there.
+    #[error("{object} the map {map}: entry {slot} cannot be {name}: {why} ({})", errno.name())]
+    Entry {
+        /// Object file.
+        object: String,
+        /// Map.
+        map: String,
+        /// Index, or key.
+        slot: u32,
+        /// Map or program that was to be put there.
+        name: String,
+        /// Linux's answer.
+        errno: Errno,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A map that a program names and nobody gave.
     #[error("{program} uses the map {map}, which was not given")]
     MissingMap {

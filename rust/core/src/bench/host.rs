@@ -1,10 +1,12 @@
 //! What a run sees of its bench: the time and CPU of its event, the task, the VM.
 
+use std::sync::Arc;
+
 use super::Bench;
 use crate::clock::ClockMode;
 use crate::event::{Record, Stamp};
-use crate::fault::Fault;
-use crate::helper::{Host, Task, VmContext};
+use crate::fault::{Fault, Foreign};
+use crate::helper::{Host, Run, Task, VmContext};
 use crate::memory::Memory;
 
 /// Runs helpers that the user has defined.
@@ -83,6 +85,14 @@ impl Host for EventHost<'_> {
         let registry = self.bench.registry.borrow();
         let spec = registry.by_id(u16::try_from(id).ok()?).ok().and_then(|slot| registry.spec(slot));
         spec.map(|spec| spec.name().to_owned())
+    }
+
+    fn tail_call(&self, program: u32, run: &mut Run<'_>) -> Option<Result<u64, Box<Fault>>> {
+        let program = self.bench.programs.get(program as usize)?;
+        let runnable = program.runnable()?;
+        let result = runnable.take_over(run, program.arguments(run.memory.context_start(), run.memory.context()));
+        program.ended_within(self.bench.instructions.get().wrapping_add(run.budget.wrapping_sub(run.left as u64)));
+        Some(result.map_err(|stopped| Box::new(Fault::TailCalled(Foreign(Arc::new(*stopped))))))
     }
 
     fn custom_helper(&self, id: u32, args: [u64; 5], memory: &mut Memory<'_>) -> Result<u64, Box<Fault>> {

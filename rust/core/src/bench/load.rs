@@ -6,7 +6,7 @@ use super::{Bench, BenchError, BenchMap, BenchProgram, Target};
 use crate::engine::EngineError;
 use crate::helper::CUSTOM_HELPERS;
 use crate::isa::{Insn, Op, decode};
-use crate::map::MapSet;
+use crate::map::{MapKind, MapSet};
 use crate::nearest::nearest;
 use crate::object::Object;
 use crate::program::{Program, ProgramType, Subprogram};
@@ -39,9 +39,10 @@ impl Bench {
     /// # Errors
     /// [`BenchError::NoSuch`] and [`BenchError::WrongSize`] for options that do not fit the object,
     /// [`BenchError::GlobalLost`] for values that AxVisor's loader would drop,
-    /// [`BenchError::Map`] and [`BenchError::UnknownMapKind`] for maps that cannot be created, [`BenchError::Load`] and
-    /// [`BenchError::Engine`] for the first program that cannot be loaded; of what target axvisor refuses,
-    /// [`BenchError::RefusedMap`] and [`BenchError::Refused`]. Then nothing of the object is loaded.
+    /// [`BenchError::Map`] and [`BenchError::UnknownMapKind`] for maps that cannot be created, [`BenchError::Entry`] for
+    /// what cannot be put into them, [`BenchError::Load`], [`BenchError::Engine`] and [`BenchError::ProgArrayType`] for
+    /// the first program that cannot be loaded; of what target axvisor refuses, [`BenchError::RefusedMap`] and
+    /// [`BenchError::Refused`]. Then nothing of the object is loaded.
     pub fn load(&self, object: &Object, options: &LoadOptions) -> Result<Loaded, BenchError> {
         check_names(object, options)?;
         if let (Target::Axvisor, Some((name, _))) = (self.options.target, options.globals.first()) {
@@ -71,6 +72,8 @@ impl Bench {
             programs.push(self.engine(Arc::new(linked), maps, Some(load))?);
         }
 
+        self.fill(object, &maps, &programs)?;
+
         // From here on nothing can fail, so that a refused object leaves nothing behind.
         self.loads.set(load + 1);
         Ok(Loaded {
@@ -86,7 +89,14 @@ impl Bench {
             if let Some((_, entries)) = options.max_entries.iter().find(|(name, _)| *name == def.name) {
                 spec.max_entries = *entries;
             }
-            let map = self.options.create_map(spec)?;
+            if spec.kind == MapKind::PerfEventArray && spec.max_entries == 0 {
+                spec.max_entries = self.options.cpus; // libbpf's way to say one for each CPU
+            }
+            let inner = match &def.inner {
+                Some(inner) => Some(self.options.create_map(inner.spec()?, None)?),
+                None => None,
+            };
+            let map = self.options.create_map(spec, inner.as_deref())?;
             // AxVisor's loader makes the maps of data sections and drops what is in them.
             let drops = self.options.target == Target::Axvisor;
             if let (Some(initial), false) = (&def.initial, drops) {
@@ -113,7 +123,7 @@ impl Bench {
     ///
     /// # Errors
     /// [`BenchError::Engine`] for instructions that cannot be, [`BenchError::NoSuch`] for an unknown type,
-    /// [`BenchError::MissingMap`] for a descriptor without a map.
+    /// [`BenchError::MissingMap`] for a descriptor without a map, [`BenchError::ProgArrayType`].
     pub fn load_bytes(
         &self,
         name: &str,
@@ -175,6 +185,7 @@ impl Bench {
                 return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
             }
         }
+        Bench::admit(&program, &maps)?;
         let runs_as = self.options.runs_as(program.program_type);
         Ok(BenchProgram::new(program, runs_as, runnable, maps, object))
     }

@@ -9,6 +9,7 @@ mod error;
 mod filter;
 mod host;
 mod load;
+mod objects;
 mod portability;
 mod program;
 mod reach;
@@ -343,7 +344,15 @@ impl Bench {
     /// # Errors
     /// [`BenchError::Map`] where Linux would refuse it too.
     pub fn create_map(&self, spec: MapSpec) -> Result<usize, BenchError> {
-        let map = self.options.create_map(spec)?;
+        self.create_map_with(spec, None)
+    }
+
+    /// As [`Bench::create_map`]; `inner` is what the maps of a map of maps must be like.
+    ///
+    /// # Errors
+    /// As [`Bench::create_map`].
+    pub fn create_map_with(&self, spec: MapSpec, inner: Option<&dyn Map>) -> Result<usize, BenchError> {
+        let map = self.options.create_map(spec, inner)?;
         Ok(self.add_map(BenchMap { map, object: None, key_type: None, value_type: None }))
     }
 

@@ -228,6 +228,16 @@ impl BenchProgram {
         Some(Alone(&self.running, cpu))
     }
 
+    /// What it is given in r1 and r2: its context, and of a program of type `mem` the length of that.
+    pub(super) fn arguments(&self, start: u64, context: Window) -> [u64; 2] {
+        [start, if matches!(self.runs_as, Some(ProgramType::Mem) | None) { context.len } else { 0 }]
+    }
+
+    /// Its part of the run of a program that has tail-called it is over, the bench having executed so many instructions.
+    pub(super) fn ended_within(&self, at: u64) {
+        self.ended.set(at);
+    }
+
     /// The run of this event is over, the bench having executed so many instructions.
     #[inline]
     pub(super) fn end(&self, outcome: &Outcome, stamp: &Stamp, at: u64) {
@@ -294,8 +304,8 @@ impl Bench {
         let writable = !matches!(program_type, Some(ProgramType::Tracepoint | ProgramType::RawTracepoint));
         let len = context.len() as u64;
         let window = Window { start: start + hidden as u64, len: len - hidden as u64, writable };
-        let r2 = if matches!(program_type, Some(ProgramType::Mem) | None) { len } else { 0 };
-        let input = Input { args: [start, r2], context: window, extra: &[], host: &host, budget: self.options.budget };
+        let args = program.arguments(start, window);
+        let input = Input { args, context: window, extra: &[], host: &host, budget: self.options.budget };
 
         let active = &self.cpus[stamp.cpu as usize].active;
         let outer = self.printed.replace(Some(Vec::new()));
@@ -334,6 +344,7 @@ impl Bench {
             return Err(BenchError::Attached { program: program.name().to_owned(), links });
         }
         self.detach_all(index);
+        self.forget_program(index);
         program.last.set(program.runnable().and_then(|runnable| runnable.last()));
         program.unloaded.set(true);
         program.maps.take();

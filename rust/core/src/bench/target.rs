@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BenchError, Options};
 use crate::engine::{EngineError, Interpreter, Runnable};
-use crate::map::{self, Map, MapSet, MapSpec};
+use crate::map::{self, BUFFER, Holds, Map, MapSet, MapSpec};
 use crate::program::{Program, ProgramType};
 
 /// Which hypervisor, or kernel, programs are run for.
@@ -63,7 +63,8 @@ impl Options {
         if self.target == Target::Axvisor { Some(ProgramType::Axvisor) } else { program_type }
     }
 
-    pub(super) fn create_map(&self, spec: MapSpec) -> Result<Arc<dyn Map>, BenchError> {
+    /// A perf event array comes with a buffer for each CPU, as a reader opens them.
+    pub(super) fn create_map(&self, spec: MapSpec, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, BenchError> {
         #[cfg(feature = "axvisor")]
         if self.maps == MapLibrary::Kbpf {
             let (target, known) = (self.target, spec.clone());
@@ -76,7 +77,16 @@ impl Options {
                 },
             });
         }
-        Ok(map::create(spec, self.cpus)?)
+        let map = map::create_with(spec, self.cpus, inner)?;
+        if let Holds::Events(events) = map.holds() {
+            // Fewer entries than CPUs, or one that the bench may not write to: as many as there can be.
+            for cpu in 0..self.cpus {
+                if events.open(cpu, BUFFER).is_err() {
+                    break;
+                }
+            }
+        }
+        Ok(map)
     }
 
     /// A program that the engine does not take.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::errno::Errno;
 use crate::fault::Fault;
-use crate::helper::{HelperError, Host};
+use crate::helper::{HelperError, Host, Run, TAIL_CALL};
 use crate::isa::decode::DecodeError;
 use crate::memory::{Arena, FRAME, FRAMES, Window};
 use crate::program::{Program, SourceLine};
@@ -184,6 +184,18 @@ pub trait Runnable: Send + Sync {
     /// # Safety
     /// As for [`Runnable::run`].
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome;
+
+    /// Goes on with a run of another program of this engine, which has tail-called this one: in its frame, on its
+    /// context, with `args` in r1 and r2, and with the instructions that are left to it. Where this program shows its
+    /// instructions, they are counted here; an observer of the run does not see them.
+    ///
+    /// # Errors
+    /// What stops it.
+    fn take_over(&self, run: &mut Run<'_>, args: [u64; 2]) -> Result<u64, Box<ProgramFault>> {
+        let _ = (run, args);
+        let (program, what) = (self.program().name.clone(), "its engine takes over no runs".to_owned());
+        Err(Box::new(ProgramFault { program, insn: 0, line: None, fault: Fault::Helper { id: TAIL_CALL, what } }))
+    }
 
     /// Whether it shows and counts instructions; where not, [`Runnable::observe`] shows none, and there are no counts.
     fn is_observable(&self) -> bool {

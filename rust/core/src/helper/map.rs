@@ -5,8 +5,8 @@ use std::ptr::NonNull;
 use super::Run;
 use crate::errno::Errno;
 use crate::fault::Fault;
-use crate::map::{BPF_F_RDONLY_PROG, Map, MapSpec};
-use crate::memory::Window;
+use crate::map::{BPF_F_RDONLY_PROG, Holds, Map, MapKind, MapSpec};
+use crate::memory::{Bytes, Window};
 
 /// What a helper leaves in r0: 0, or the negative errno.
 #[inline]
@@ -37,13 +37,22 @@ fn value(run: &mut Run<'_>, spec: &MapSpec, found: Option<NonNull<u8>>) -> u64 {
     start
 }
 
-/// `bpf_map_lookup_elem(map, key)`: the value on this CPU, or null.
+/// `bpf_map_lookup_elem(map, key)`: the value on this CPU, or null; of a map of maps, a map.
 pub(super) fn lookup(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, 1)?;
     let spec = map.spec();
     let key = run.memory.bytes(key, spec.key_size as usize)?;
-    let found = map.lookup(run.host.cpu(), key);
-    Ok(value(run, spec, found))
+    match map.lookup(run.host.cpu(), key) {
+        None => missing(run, map, key),
+        found => Ok(value(run, spec, found)),
+    }
+}
+
+/// What a look-up returns that found no value: an inner map, or null.
+#[cold]
+fn missing(run: &mut Run<'_>, map: &dyn Map, key: Bytes<'_>) -> Result<u64, Box<Fault>> {
+    let Holds::Maps(maps) = map.holds() else { return Ok(0) };
+    maps.inner(key).map_or(Ok(0), |inner| run.hand_out(inner.map))
 }
 
 /// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value on that CPU; null where there is no such CPU, and for
@@ -86,9 +95,13 @@ pub(super) fn pop(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, 
     Ok(r0(map.pop(value, true)))
 }
 
-/// `bpf_map_peek_elem(map, value)`.
+/// `bpf_map_peek_elem(map, value)`: of a bloom filter, whether the value may be in it.
 pub(super) fn peek(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, 89)?;
-    let value = run.memory.bytes_mut(value, map.spec().value_size as usize)?;
+    let size = map.spec().value_size as usize;
+    if map.spec().kind == MapKind::BloomFilter {
+        return Ok(r0(map.contains(run.memory.bytes(value, size)?)));
+    }
+    let value = run.memory.bytes_mut(value, size)?;
     Ok(r0(map.pop(value, false)))
 }

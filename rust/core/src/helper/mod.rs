@@ -2,20 +2,25 @@
 
 mod format;
 mod hypervisor;
+mod inner;
 mod iterate;
 mod map;
+mod perf;
 mod print;
 mod probe;
 mod ring;
 mod rows;
 mod string;
 mod table;
+mod tail;
 mod task;
 mod time;
 
+pub use inner::{InnerMaps, WithInner};
 pub use table::{
     ArgKind, CUSTOM_HELPERS, Helper, HelperError, Implementation, ProgramTypes, ReturnKind, all, by_id, by_name, check,
 };
+pub use tail::{MAX_TAIL_CALLS, TAIL_CALL, tail_call_target};
 
 use crate::errno::Errno;
 use crate::fault::Fault;
@@ -88,6 +93,15 @@ pub trait Host {
         let _ = id;
         None
     }
+    /// Runs the program of a number in place of the function of `run` that tail-calls it: in its frame, on the context
+    /// and the instructions of that run. None where there is no such program any more.
+    ///
+    /// # Errors
+    /// [`Fault::TailCalled`] with whatever stops it.
+    fn tail_call(&self, program: u32, run: &mut Run<'_>) -> Option<Result<u64, Box<Fault>>> {
+        let _ = (program, run);
+        None
+    }
     /// Runs a helper that the user has defined (ids from 0x10000).
     ///
     /// # Errors
@@ -123,6 +137,14 @@ pub struct Run<'r> {
     pub left: i64,
     /// Helpers called so far.
     pub calls: u64,
+    /// Instructions that it was given.
+    pub budget: u64,
+    /// What fresh frames are filled with.
+    pub pattern: u64,
+    /// Tail calls made.
+    pub tail_calls: u32,
+    /// Where inner maps go that it looks up; none where none of its maps has any.
+    pub inner: Option<&'r InnerMaps>,
 }
 
 /// What a map argument looks like to a program: `MAP_HANDLES + slot * MAP_HANDLE_STRIDE`. Not an address of memory.
@@ -150,12 +172,30 @@ impl<'r> Run<'r> {
     pub fn map(&self, handle: u64, helper: u32) -> Result<&'r dyn Map, Box<Fault>> {
         match map_slot(handle).and_then(|slot| self.maps.0.get(slot)) {
             Some(map) => Ok(map.as_ref()),
-            None => Err(Box::new(Fault::Helper {
-                id: helper,
-                what: format!("its first argument is {handle:#x}, which is no map of this program"),
-            })),
+            None => self.inner_map(handle).ok_or_else(|| no_map(handle, helper)),
         }
     }
+}
+
+#[cold]
+fn no_map(handle: u64, helper: u32) -> Box<Fault> {
+    let args = table::by_id(helper).and_then(|helper| helper.implementation.as_ref()).map_or(&[][..], |row| row.args);
+    let argument = if args.first() == Some(&ArgKind::MapPtr) { "first" } else { "second" };
+    let what = format!("its {argument} argument is {handle:#x}, which is no map of this program");
+    Box::new(Fault::Helper { id: helper, what })
+}
+
+/// The fault of a helper that was given a map of a kind that it is not for. The first words are those of Linux's verifier.
+#[cold]
+fn wrong_kind(map: &dyn Map, helper: u32, expected: &str) -> Box<Fault> {
+    let (kind, name) = (map.spec().kind, table::by_id(helper).map_or("", |helper| helper.name));
+    let what = format!(
+        "cannot pass map_type {} into func {name}#{helper}: {} is a {} map, and it takes a {expected} map",
+        kind as u32,
+        map.spec().name,
+        kind.name()
+    );
+    Box::new(Fault::Helper { id: helper, what })
 }
 
 /// A helper: arguments r1 to r5 in, r0 out.

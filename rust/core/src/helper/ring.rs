@@ -66,7 +66,7 @@ pub(super) fn discard(run: &mut Run<'_>, [record, flags, ..]: [u64; 5]) -> Resul
 }
 
 fn commit(run: &mut Run<'_>, record: u64, flags: u64, discard: bool) -> Result<u64, Box<Fault>> {
-    if run.maps.0.iter().any(|map| map.commit(record, flags, discard).is_ok()) {
+    if run.commit(record, flags, discard).is_ok() {
         run.memory.released(record);
         return Ok(0);
     }

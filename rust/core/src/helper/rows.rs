@@ -6,7 +6,7 @@
 //! would get `bpf_tcp_check_syncookie#100` there).
 
 use super::table::{ArgKind, Helper, Implementation, ProgramTypes, ReturnKind};
-use super::{hypervisor, iterate, map, print, probe, ring, string, task, time};
+use super::{hypervisor, iterate, map, perf, print, probe, ring, string, tail, task, time};
 use crate::program::ProgramType::{
     Axvisor, Kprobe, Mem, PerfEvent, RawTracepoint, SocketFilter, Syscall, Tracepoint, Xdp,
 };
@@ -69,7 +69,9 @@ pub(super) static ROWS: &[Helper] = rows! {
     9 bpf_skb_store_bytes NONE;
     10 bpf_l3_csum_replace NONE;
     11 bpf_l4_csum_replace NONE;
-    12 bpf_tail_call ALL;
+    // Where it returns, it leaves nothing in r0, whatever its C type says.
+    12 bpf_tail_call ALL
+        = "long" ("void *ctx, void *prog_array_map, __u32 index") [Context, MapPtr, Anything] Void tail::tail_call;
     13 bpf_clone_redirect NONE;
     14 bpf_get_current_pid_tgid ALL = "__u64" ("void") [] Integer task::get_current_pid_tgid;
     15 bpf_get_current_uid_gid ALL = "__u64" ("void") [] Integer task::get_current_uid_gid;
@@ -84,7 +86,9 @@ pub(super) static ROWS: &[Helper] = rows! {
     22 bpf_perf_event_read ALL gpl;
     23 bpf_redirect XDP;
     24 bpf_get_route_realm NONE;
-    25 bpf_perf_event_output ALL gpl;
+    25 bpf_perf_event_output ALL gpl
+        = "long" ("void *ctx, void *map, __u64 flags, void *data, __u64 size")
+        [Context, MapPtr, Anything, MemRead, SizeOrZero] Integer perf::output;
     26 bpf_skb_load_bytes SOCKET;
     // Linux lets perf_event programs without a GPL-compatible licence call this one.
     27 bpf_get_stackid TRACING_AND_SYSCALL gpl;

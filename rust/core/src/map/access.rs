@@ -62,17 +62,25 @@ impl Access {
         no_lock(flags)
     }
 
+    /// Before a batch command.
+    pub(super) fn batch(&self, read: bool, write: bool) -> Result<(), Errno> {
+        if read {
+            self.read()?;
+        }
+        if write { self.write() } else { Ok(()) }
+    }
+
     /// `BPF_MAP_FREEZE`.
     pub(super) fn freeze(&self) -> Result<(), Errno> {
         if self.writable && !self.frozen.swap(true, Ordering::AcqRel) { Ok(()) } else { Err(Errno::EPERM) }
     }
 }
 
-fn known(flags: u64) -> Result<(), Errno> {
+pub(super) fn known(flags: u64) -> Result<(), Errno> {
     if flags & !BPF_F_LOCK == 0 { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-fn no_lock(flags: u64) -> Result<(), Errno> {
+pub(super) fn no_lock(flags: u64) -> Result<(), Errno> {
     if flags & BPF_F_LOCK == 0 { Ok(()) } else { Err(Errno::EINVAL) }
 }
 

@@ -165,6 +165,10 @@ impl Map for Array {
         Ok(())
     }
 
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.access.batch(read, write)
+    }
+
     fn freeze(&self) -> Result<(), Errno> {
         self.access.freeze()
     }

@@ -7,8 +7,9 @@ use foldhash::fast::FixedState;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::errno::Errno;
+use crate::map::slots::Slots;
 use crate::map::values::ValueLayout;
-use crate::memory::Arena;
+use crate::memory::{Arena, Window};
 
 /// Cells of the first piece of a map that grows.
 const FIRST_PIECE: usize = 64;
@@ -180,6 +181,13 @@ impl Cells {
             at += 1;
         }
         true
+    }
+
+    /// The value around an address, if it lies in one that has come into use.
+    pub(super) fn window(&self, slots: &Slots, address: u64, writable: bool) -> Option<Window> {
+        let Place { cell, offset, part } = self.locate(address)?;
+        let inside = part.is_some() && offset < self.layout.size && slots.is_used(cell);
+        inside.then(|| Window { start: address - offset as u64, len: self.layout.size as u64, writable })
     }
 
     /// What an address is, if it lies in a cell.

@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use crate::errno::Errno;
 use crate::map::array::Array;
+use crate::map::bloom::Bloom;
 use crate::map::error::MapError;
 use crate::map::hash::Hash;
 use crate::map::kind::{
     BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY,
     BPF_F_WRONLY_PROG, Keys, MapKind, Rules,
 };
+use crate::map::lpm::{self, Lpm};
+use crate::map::of_maps::{ArrayOfMaps, HashOfMaps, Shape};
+use crate::map::perf::PerfEventArray;
+use crate::map::programs::ProgArray;
 use crate::map::queue::Queue;
 use crate::map::ringbuf::RingBuf;
 use crate::map::{Map, MapSpec};
@@ -24,10 +29,14 @@ pub const MAX_BYTES: u64 = 16 << 30;
 const ARRAY_VALUE: u64 = i32::MAX as u64;
 /// The largest per-CPU value, padded to 8.
 const PER_CPU_VALUE: u64 = 32 << 10;
-/// The largest queue value.
+/// The largest queue or bloom filter value.
 const QUEUE_VALUE: u64 = 4 << 20;
 /// The largest key and value of a hash entry together: a block of 4 MiB less Linux's own 48 bytes, exclusive.
 const HASH_ENTRY: u64 = (4 << 20) - 48 - 1;
+/// The largest value of a trie: a block of 4 MiB less the largest key and Linux's own 20 bytes.
+const TRIE_VALUE: u32 = (4 << 20) - lpm::KEY_SIZES.1 - 20;
+/// The most hash functions of a bloom filter.
+const BLOOM_HASHES: u64 = 15;
 /// The largest capacity of a hash.
 const HASH_ENTRIES: u64 = 1 << 28;
 /// A ring buffer is a power of two of whole pages.
@@ -37,11 +46,20 @@ const PAGE: u32 = 4096;
 ///
 /// # Errors
 /// The rule that `spec` breaks; [`MapError::errno`] is Linux's answer.
-pub fn create(mut spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
+pub fn create(spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
+    create_with(spec, cpus, None)
+}
+
+/// As [`create`]; `inner` is what the maps of a map of maps must be like.
+///
+/// # Errors
+/// As [`create`], and for an `inner` that is missing, of no use, or cannot be an inner map.
+pub fn create_with(mut spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, MapError> {
     let Some(rules) = spec.kind.rules() else {
         return Err(MapError::Unsupported { map: spec.name, kind: spec.kind });
     };
     check(&spec, rules)?;
+    let shape = Shape::of_inner(&spec, inner.map(Map::spec))?;
     let cpus = cpus.max(1);
     if spec.flags & BPF_F_NO_COMMON_LRU != 0 {
         // Linux deals the entries out to the CPUs evenly.
@@ -54,11 +72,17 @@ pub fn create(mut spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
         return Err(memory(spec.name));
     }
     let name = spec.name.clone();
-    let created: Result<Arc<dyn Map>, Errno> = match (spec.kind, rules.keys) {
-        (MapKind::RingBuf, _) => RingBuf::new(spec).map(|map| Arc::new(map) as _),
-        (_, Keys::None) => Queue::new(spec).map(|map| Arc::new(map) as _),
-        (_, Keys::Index) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
-        (_, Keys::Bytes) => Hash::new(spec, value_cpus, rules).map(|map| Arc::new(map) as _),
+    let created: Result<Arc<dyn Map>, Errno> = match (spec.kind, rules.keys, shape) {
+        (_, Keys::Index, Some(shape)) => Ok(Arc::new(ArrayOfMaps::new(spec, shape))),
+        (_, _, Some(shape)) => HashOfMaps::new(spec, shape, rules).map(|map| Arc::new(map) as _),
+        (MapKind::ProgArray, ..) => Ok(Arc::new(ProgArray::new(spec))),
+        (MapKind::PerfEventArray, ..) => Ok(Arc::new(PerfEventArray::new(spec))),
+        (MapKind::RingBuf, ..) => RingBuf::new(spec).map(|map| Arc::new(map) as _),
+        (MapKind::BloomFilter, ..) => Bloom::new(spec).map(|map| Arc::new(map) as _),
+        (_, Keys::None, _) => Queue::new(spec).map(|map| Arc::new(map) as _),
+        (_, Keys::Index, _) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
+        (_, Keys::Bytes, _) => Hash::new(spec, value_cpus, rules).map(|map| Arc::new(map) as _),
+        (_, Keys::Prefix, _) => Lpm::new(spec).map(|map| Arc::new(map) as _),
     };
     // The only thing that can still fail is an allocation.
     created.map_err(|_| memory(name))
@@ -74,7 +98,14 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
         if found > limit { Err(MapError::TooBig { map: map(), kind, what, found, limit }) } else { Ok(()) }
     };
 
-    if extra != 0 {
+    let no_pair =
+        |pair| if flags & pair == pair { Err(MapError::FlagPair { map: map(), flags: pair }) } else { Ok(()) };
+
+    if kind == MapKind::BloomFilter {
+        // What Linux looks at first.
+        no_pair(BPF_F_RDONLY | BPF_F_WRONLY)?;
+        at_most("the value size", value_size.into(), QUEUE_VALUE)?;
+    } else if extra != 0 {
         return Err(MapError::Extra { map: map(), kind, extra });
     }
     let unknown = |late: u32| match flags & !(rules.flags | late) {
@@ -83,22 +114,22 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
     };
     // For an LRU, Linux looks at these two only after the others, and at the first of them first.
     unknown(if rules.lru { BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE } else { 0 })?;
-    for pair in [BPF_F_RDONLY | BPF_F_WRONLY, BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG] {
-        if flags & pair == pair {
-            return Err(MapError::FlagPair { map: map(), flags: pair });
-        }
-    }
+    no_pair(BPF_F_RDONLY | BPF_F_WRONLY)?;
+    no_pair(BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG)?;
     if rules.lru && flags & BPF_F_NO_PREALLOC != 0 {
         return Err(MapError::Preallocated { map: map(), kind });
     }
     unknown(0)?;
-    let per_cpu_list = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
-    if flags & per_cpu_list == per_cpu_list {
-        return Err(MapError::FlagPair { map: map(), flags: per_cpu_list });
+    no_pair(BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE)?;
+    if rules.keys == Keys::Prefix && flags & BPF_F_NO_PREALLOC == 0 {
+        return Err(MapError::NotPreallocated { map: map(), kind });
     }
     match rules.keys {
         Keys::Index if key_size != 4 => return key("4, an index"),
         Keys::Bytes if key_size == 0 => return key("at least 1"),
+        Keys::Prefix if !(lpm::KEY_SIZES.0..=lpm::KEY_SIZES.1).contains(&key_size) => {
+            return key("5 to 260: how many bits count in 4 bytes, then the bits");
+        }
         Keys::None if key_size != 0 => return key("0"),
         _ => {}
     }
@@ -111,11 +142,17 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
         }
         return Ok(());
     }
+    if rules.by_number && value_size != 4 {
+        return value("4, a number");
+    }
     if value_size == 0 {
         return value("at least 1");
     }
     if entries == 0 {
         return capacity("at least 1");
+    }
+    if rules.keys == Keys::Prefix && value_size > TRIE_VALUE {
+        return value("1 to 4194024");
     }
     let (key_size, value_size) = (u64::from(key_size), u64::from(value_size));
     if rules.per_cpu {
@@ -123,7 +160,11 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
     }
     match rules.keys {
         Keys::Index => at_most("the value size", value_size, ARRAY_VALUE),
+        Keys::None if kind == MapKind::BloomFilter && extra > BLOOM_HASHES => {
+            Err(MapError::Hashes { map: map(), extra, limit: BLOOM_HASHES })
+        }
         Keys::None => at_most("the value size", value_size, QUEUE_VALUE),
+        Keys::Prefix => Ok(()),
         Keys::Bytes => {
             at_most("key size + value size", key_size + value_size, HASH_ENTRY)?;
             at_most("max_entries", u64::from(entries), HASH_ENTRIES)
@@ -137,6 +178,9 @@ fn footprint(spec: &MapSpec, rules: Rules, value_cpus: u32) -> u64 {
     let entry = match spec.kind {
         // A ring buffer has its data area twice, so that a record that wraps is contiguous.
         MapKind::RingBuf => 2,
+        MapKind::BloomFilter => return Bloom::bytes(spec),
+        // It takes memory as entries come, and no more than a map may.
+        _ if rules.keys == Keys::Prefix => 0,
         _ if rules.keys == Keys::Bytes => {
             pad(spec.key_size).saturating_add(pad(spec.value_size).saturating_mul(u64::from(value_cpus)))
         }

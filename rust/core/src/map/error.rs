@@ -86,6 +86,27 @@ pub enum MapError {
         /// Its kind.
         kind: MapKind,
     },
+    /// No `BPF_F_NO_PREALLOC` on a trie, which takes memory as entries come.
+    #[error("map {map}: {} maps take memory as entries come; add BPF_F_NO_PREALLOC", kind.name())]
+    NotPreallocated {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+    },
+    /// More hash functions than a bloom filter may have.
+    #[error(
+        "map {map}: map_extra of a bloom_filter map is how many hash functions it has, at most {limit} (0: 5), \
+         found {extra}"
+    )]
+    Hashes {
+        /// Name of the map.
+        map: String,
+        /// What was given.
+        extra: u64,
+        /// The most that is allowed.
+        limit: u64,
+    },
     /// `map_extra` on a kind that does not use it.
     #[error("map {map}: {} maps take no map_extra, found {extra:#x}", kind.name())]
     Extra {
@@ -132,6 +153,30 @@ pub enum MapError {
         /// What is allowed.
         expected: &'static str,
     },
+    /// A map of maps without a map that says what its inner maps are like.
+    #[error("map {map}: {} maps need an inner map, which those that are put there must be like", kind.name())]
+    NoInner {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+    },
+    /// An inner map for a kind that has none.
+    #[error("map {map}: {} maps have no inner maps; array_of_maps and hash_of_maps have", kind.name())]
+    NotOfMaps {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+    },
+    /// A kind that cannot be in a map of maps.
+    #[error("map {map}: {} maps cannot be inner maps{}", inner.name(), if inner.is_of_maps() { ": one level is all" } else { "" })]
+    InnerKind {
+        /// Name of the map.
+        map: String,
+        /// Kind of the inner map.
+        inner: MapKind,
+    },
     /// A size beyond Linux's limit.
     #[error("map {map}: {what} of {} maps is at most {limit}, found {found}", kind.name())]
     TooBig {
@@ -166,14 +211,19 @@ impl MapError {
             MapError::Unsupported { .. } => Errno::EOPNOTSUPP,
             MapError::NotOnAxvisor { .. } => Errno::EPERM,
             MapError::NotByKbpf { errno, .. } => *errno,
-            MapError::Preallocated { .. } => Errno::ENOTSUPP,
+            MapError::InnerKind { inner, .. } if inner.is_of_maps() => Errno::EINVAL,
+            MapError::Preallocated { .. } | MapError::InnerKind { .. } => Errno::ENOTSUPP,
             MapError::TooBig { .. } => Errno::E2BIG,
             MapError::Memory { .. } | MapError::KbpfMemory { .. } => Errno::ENOMEM,
             MapError::Flags { .. }
             | MapError::FlagPair { .. }
+            | MapError::NotPreallocated { .. }
+            | MapError::Hashes { .. }
             | MapError::Extra { .. }
             | MapError::KeySize { .. }
             | MapError::ValueSize { .. }
+            | MapError::NoInner { .. }
+            | MapError::NotOfMaps { .. }
             | MapError::Entries { .. } => Errno::EINVAL,
         }
     }

@@ -19,7 +19,7 @@ use crate::map::kind::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
 use crate::map::lru::Lru;
 use crate::map::slots::Slots;
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Map, MapSpec, Visit};
+use crate::map::{Entries, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
 
 /// A hash map of any of the four kinds.
@@ -163,6 +163,16 @@ impl Hash {
         Ok(Hash { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
     }
 
+    /// What bpf(2) checks before it looks at the value of an update.
+    pub(super) fn may_update(&self, flags: u64) -> Result<(), Errno> {
+        self.access.update(flags)
+    }
+
+    /// What bpf(2) checks before it takes an entry.
+    pub(super) fn may_take(&self, flags: u64) -> Result<(), Errno> {
+        self.access.lookup_and_delete(flags)
+    }
+
     #[inline]
     fn is_key(&self, key: Bytes<'_>) -> bool {
         key.len() == self.spec.key_size as usize
@@ -177,13 +187,7 @@ impl Hash {
 impl Region for Hash {
     fn window(&self, address: u64) -> Option<Window> {
         let state = self.state.lock();
-        let place = state.cells.locate(address)?;
-        let inside = place.part.is_some() && place.offset < self.layout.size && state.slots.is_used(place.cell);
-        inside.then(|| Window {
-            start: address - place.offset as u64,
-            len: self.layout.size as u64,
-            writable: self.spec.flags & BPF_F_RDONLY_PROG == 0,
-        })
+        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
     }
 
     fn describe(&self, address: u64) -> Option<String> {
@@ -310,6 +314,30 @@ impl Map for Hash {
         let slot = state.slots.next_live(from).ok_or(Errno::ENOENT)?;
         state.cells.append_key(state.slots.cell(slot), out);
         Ok(())
+    }
+
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.access.batch(read, write)
+    }
+
+    /// A batch ends before a slot, which is where the next begins, whatever is deleted meanwhile.
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        let from = from.map(|from| from.try_into().map(u32::from_le_bytes).map_err(|_| Errno::EINVAL)).transpose()?;
+        let mut state = self.state.lock();
+        let mut from = from.unwrap_or(0);
+        while out.count < count {
+            let Some(slot) = state.slots.next_live(from) else { break };
+            let cell = state.slots.cell(slot);
+            state.cells.append_key(cell, &mut out.keys);
+            state.append_value(cell, &mut out.values);
+            if remove {
+                state.evict(cell);
+            }
+            out.count += 1;
+            from = slot + 1;
+        }
+        out.next = from.to_le_bytes().to_vec();
+        state.slots.next_live(from).map(|_| ()).ok_or(Errno::ENOENT)
     }
 
     fn freeze(&self) -> Result<(), Errno> {

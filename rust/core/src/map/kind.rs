@@ -20,11 +20,13 @@ pub const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 pub const BPF_F_WRONLY_PROG: u32 = 1 << 8;
 /// `BPF_F_MMAPABLE`: user space may map the values. Accepted; a bench reads them anyway.
 pub const BPF_F_MMAPABLE: u32 = 1 << 10;
+/// `BPF_F_PRESERVE_ELEMS`: perf events outlive the descriptor that put them there. Accepted; a bench's always do.
+pub const BPF_F_PRESERVE_ELEMS: u32 = 1 << 11;
 /// `BPF_F_INNER_MAP`: the capacity may differ from that of the template of a map of maps.
 pub const BPF_F_INNER_MAP: u32 = 1 << 12;
 
 /// Every creation flag with its name, for messages.
-const FLAG_NAMES: [(u32, &str); 10] = [
+const FLAG_NAMES: [(u32, &str); 11] = [
     (BPF_F_NO_PREALLOC, "BPF_F_NO_PREALLOC"),
     (BPF_F_NO_COMMON_LRU, "BPF_F_NO_COMMON_LRU"),
     (BPF_F_NUMA_NODE, "BPF_F_NUMA_NODE"),
@@ -34,6 +36,7 @@ const FLAG_NAMES: [(u32, &str); 10] = [
     (BPF_F_RDONLY_PROG, "BPF_F_RDONLY_PROG"),
     (BPF_F_WRONLY_PROG, "BPF_F_WRONLY_PROG"),
     (BPF_F_MMAPABLE, "BPF_F_MMAPABLE"),
+    (BPF_F_PRESERVE_ELEMS, "BPF_F_PRESERVE_ELEMS"),
     (BPF_F_INNER_MAP, "BPF_F_INNER_MAP"),
 ];
 
@@ -56,7 +59,9 @@ pub enum Keys {
     Index,
     /// By any bytes.
     Bytes,
-    /// By order only: the key size is 0.
+    /// By the longest prefix: how many leading bits count (`u32`), then the bits.
+    Prefix,
+    /// By order only, or not at all: the key size is 0.
     None,
 }
 
@@ -73,14 +78,17 @@ pub struct Rules {
     pub per_cpu: bool,
     /// Whether a new key drives out the least recently used one when the map is full.
     pub lru: bool,
+    /// Whether an entry is something that has a number: a map, a program. Its value is those four bytes.
+    pub by_number: bool,
 }
 
 const PROG_ACCESS: u32 = BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG;
 const ACCESS: u32 = BPF_F_RDONLY | BPF_F_WRONLY | PROG_ACCESS;
 const HASH: u32 = BPF_F_ZERO_SEED | ACCESS;
+const NUMBERED: u32 = BPF_F_NUMA_NODE | BPF_F_RDONLY | BPF_F_WRONLY;
 
 const fn rules(title: &'static str, flags: u32, keys: Keys) -> Rules {
-    Rules { title, flags, keys, per_cpu: false, lru: false }
+    Rules { title, flags, keys, per_cpu: false, lru: false, by_number: false }
 }
 
 const fn per_cpu(rules: Rules) -> Rules {
@@ -89,6 +97,10 @@ const fn per_cpu(rules: Rules) -> Rules {
 
 const fn lru(rules: Rules) -> Rules {
     Rules { lru: true, flags: rules.flags | BPF_F_NO_COMMON_LRU, ..rules }
+}
+
+const fn by_number(rules: Rules) -> Rules {
+    Rules { by_number: true, ..rules }
 }
 
 macro_rules! kinds {
@@ -122,17 +134,20 @@ kinds! {
     Hash = 1, "hash", Some(rules("hash map", HASH | BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE, Keys::Bytes));
     Array = 2, "array",
         Some(rules("array", BPF_F_NUMA_NODE | ACCESS | BPF_F_MMAPABLE | BPF_F_INNER_MAP, Keys::Index));
-    ProgArray = 3, "prog_array", None;
-    PerfEventArray = 4, "perf_event_array", None;
+    ProgArray = 3, "prog_array", Some(by_number(rules("program array", NUMBERED, Keys::Index)));
+    PerfEventArray = 4, "perf_event_array",
+        Some(by_number(rules("perf event array", NUMBERED | BPF_F_PRESERVE_ELEMS, Keys::Index)));
     PercpuHash = 5, "percpu_hash", Some(per_cpu(rules("per-CPU hash map", HASH | BPF_F_NO_PREALLOC, Keys::Bytes)));
     PercpuArray = 6, "percpu_array", Some(per_cpu(rules("per-CPU array", ACCESS, Keys::Index)));
     StackTrace = 7, "stack_trace", None;
     CgroupArray = 8, "cgroup_array", None;
     LruHash = 9, "lru_hash", Some(lru(rules("LRU hash map", HASH | BPF_F_NUMA_NODE, Keys::Bytes)));
     LruPercpuHash = 10, "lru_percpu_hash", Some(lru(per_cpu(rules("per-CPU LRU hash map", HASH, Keys::Bytes))));
-    LpmTrie = 11, "lpm_trie", None;
-    ArrayOfMaps = 12, "array_of_maps", None;
-    HashOfMaps = 13, "hash_of_maps", None;
+    LpmTrie = 11, "lpm_trie",
+        Some(rules("longest-prefix trie", BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE | ACCESS, Keys::Prefix));
+    ArrayOfMaps = 12, "array_of_maps", Some(by_number(rules("array of maps", NUMBERED, Keys::Index)));
+    HashOfMaps = 13, "hash_of_maps",
+        Some(by_number(rules("hash of maps", HASH | BPF_F_NO_PREALLOC | BPF_F_NUMA_NODE, Keys::Bytes)));
     Devmap = 14, "devmap", None;
     Sockmap = 15, "sockmap", None;
     Cpumap = 16, "cpumap", None;
@@ -149,7 +164,7 @@ kinds! {
     RingBuf = 27, "ringbuf", Some(rules("ring buffer", BPF_F_NUMA_NODE, Keys::None));
     InodeStorage = 28, "inode_storage", None;
     TaskStorage = 29, "task_storage", None;
-    BloomFilter = 30, "bloom_filter", None;
+    BloomFilter = 30, "bloom_filter", Some(rules("bloom filter", BPF_F_NUMA_NODE | HASH, Keys::None));
     UserRingBuf = 31, "user_ringbuf", None;
     CgrpStorage = 32, "cgrp_storage", None;
     Arena = 33, "arena", None;
@@ -178,6 +193,12 @@ impl MapKind {
     #[must_use]
     pub fn is_per_cpu(self) -> bool {
         self.rules().is_some_and(|rules| rules.per_cpu)
+    }
+
+    /// Whether its values are maps.
+    #[must_use]
+    pub const fn is_of_maps(self) -> bool {
+        matches!(self, MapKind::ArrayOfMaps | MapKind::HashOfMaps)
     }
 
     /// The kinds that axebpf has, by number.

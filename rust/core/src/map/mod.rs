@@ -4,12 +4,20 @@
 
 mod access;
 mod array;
+mod batch;
+mod bloom;
 mod cells;
 mod create;
 mod error;
 mod hash;
 mod kind;
+mod lpm;
 mod lru;
+mod numbered;
+mod of_maps;
+mod perf;
+mod prefixes;
+mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
@@ -23,12 +31,17 @@ use crate::errno::Errno;
 use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
-pub use create::{MAX_BYTES, create};
+pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
+pub use create::{MAX_BYTES, create, create_with};
 pub use error::MapError;
 pub use kind::{
-    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY,
-    BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+    BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
+    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
 };
+pub use numbered::{NoObjects, Objects, Refusal};
+pub use of_maps::{Inner, OfMaps, Shape};
+pub use perf::{BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK, BUFFER, MAX_DATA, PerfEventArray, PerfRecord};
+pub use programs::ProgArray;
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
 
@@ -49,8 +62,21 @@ pub struct MapSpec {
     pub max_entries: u32,
     /// `BPF_F_*` creation flags.
     pub flags: u32,
-    /// `map_extra`.
+    /// `map_extra`: of a bloom filter, how many hash functions (0: 5).
     pub extra: u64,
+}
+
+/// What the entries of a map are.
+#[derive(Clone, Copy)]
+pub enum Holds<'m> {
+    /// Bytes.
+    Values,
+    /// Maps.
+    Maps(&'m dyn OfMaps),
+    /// Programs.
+    Programs(&'m ProgArray),
+    /// Buffers for records, one a CPU.
+    Events(&'m PerfEventArray),
 }
 
 /// What `for_each` calls with each entry: key, value. `Break` ends the walk.
@@ -69,7 +95,12 @@ pub trait Map: Region {
     /// What it was created from.
     fn spec(&self) -> &MapSpec;
 
-    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU.
+    /// What its entries are.
+    fn holds(&self) -> Holds<'_> {
+        Holds::Values
+    }
+
+    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind that holds things.
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>>;
 
     /// `bpf_map_update_elem`.
@@ -99,6 +130,15 @@ pub trait Map: Region {
     /// `ENOENT` when empty; kinds without it: `EINVAL`.
     fn pop(&self, out: BytesMut<'_>, remove: bool) -> Result<(), Errno> {
         let _ = (out, remove);
+        Err(Errno::EINVAL)
+    }
+
+    /// `bpf_map_peek_elem` of a bloom filter: whether the value may be in it.
+    ///
+    /// # Errors
+    /// `ENOENT` where it surely is not; kinds without it: `EINVAL`.
+    fn contains(&self, value: Bytes<'_>) -> Result<(), Errno> {
+        let _ = value;
         Err(Errno::EINVAL)
     }
 
@@ -142,11 +182,29 @@ pub trait Map: Region {
     /// Linux's, by kind and flags.
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno>;
 
+    /// `BPF_MAP_LOOKUP_ELEM` of a bloom filter, which reads the value where others write it: whether it may be in it.
+    ///
+    /// # Errors
+    /// `ENOENT` where it surely is not; else Linux's, by flags; kinds without it: `EINVAL`.
+    fn contains_user(&self, value: &[u8], flags: u64) -> Result<(), Errno> {
+        let _ = (value, flags);
+        Err(Errno::EINVAL)
+    }
+
     /// `BPF_MAP_UPDATE_ELEM`; for a per-CPU map, one padded value a CPU.
     ///
     /// # Errors
     /// Linux's, by kind and flags; `EPERM` when frozen.
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno>;
+
+    /// `BPF_MAP_UPDATE_ELEM` where things have numbers: for a kind that holds things, the value is the number of one.
+    ///
+    /// # Errors
+    /// As [`Map::update_user`]; `EBADF` for a number that nothing has, `EINVAL` for a thing that does not belong there.
+    fn update_by_number(&self, key: &[u8], value: &[u8], flags: u64, objects: &dyn Objects) -> Result<(), Refusal> {
+        let _ = objects;
+        Ok(self.update_user(key, value, flags)?)
+    }
 
     /// `BPF_MAP_DELETE_ELEM`.
     ///
@@ -169,6 +227,24 @@ pub trait Map: Region {
     /// `ENOENT` at the end; kinds without keys: `EINVAL` or `ENOTSUPP`.
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno>;
 
+    /// Whether a batch command that reads, or writes, may begin; [`lookup_batch`] and its like ask before all else.
+    ///
+    /// # Errors
+    /// `EPERM` by creation flags and freezing; `ENOTSUPP` for a map that has no batches at all.
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        let _ = (read, write);
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// The next entries of a walk in batches, appended to `out`: at most `count`, from where `from` says (the
+    /// [`Entries::next`] of the batch before; without it, from the first). They are taken out where `remove`.
+    ///
+    /// # Errors
+    /// `ENOENT` when the walk has reached its end, also with entries in `out`.
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        batch::walk_by_key(self, from, count, remove, out)
+    }
+
     /// `BPF_MAP_FREEZE`: no more writes from the bench; programs may still write.
     ///
     /// # Errors
@@ -182,7 +258,8 @@ pub trait Map: Region {
     /// As `next_key_user`.
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno>;
 
-    /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed.
+    /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed; for a bloom
+    /// filter, which cannot tell, how often something was added.
     fn len(&self) -> usize;
 
     /// Whether there are none.

@@ -158,6 +158,10 @@ impl Map for Queue {
         Err(Errno::EINVAL)
     }
 
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.access.batch(read, write)
+    }
+
     fn freeze(&self) -> Result<(), Errno> {
         self.access.freeze()
     }

@@ -208,6 +208,10 @@ impl Map for RingBuf {
         Err(Errno::ENOTSUPP)
     }
 
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.access.batch(read, write)
+    }
+
     fn freeze(&self) -> Result<(), Errno> {
         self.access.freeze()
     }

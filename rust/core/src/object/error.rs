@@ -195,8 +195,10 @@ pub enum LoadReason {
         /// Bytes.
         found: u64,
     },
-    /// An entry of a map's `values` that is neither a map nor a program.
-    #[error("map {map}: entry {slot} of its values refers to {symbol}, which is neither a map nor a program here")]
+    /// An entry of a map's `values` that is no map, or for a program array no program.
+    #[error(
+        "map {map}: entry {slot} of its values refers to {symbol}, which is not what it holds: maps of this object, or its programs"
+    )]
     MapValue {
         /// Map.
         map: String,

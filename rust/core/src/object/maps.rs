@@ -253,6 +253,10 @@ impl Definition<'_> {
                 "key" => (def.key_type, def.key_size) = self.sized_type(field, id)?,
                 "value" => (def.value_type, def.value_size) = self.sized_type(field, id)?,
                 "values" if !inner => {
+                    if n + 1 < members.len() {
+                        let next = self.btf.name_at(members[n + 1].name)?;
+                        return Err(self.wrong(field, "the last member", format!("before {next}")));
+                    }
                     values = Some(member.bit_offset / 8);
                     def.value_size = 4;
                     def.inner = self.inner(field, id, def)?.map(Box::new);
@@ -277,6 +281,21 @@ impl Definition<'_> {
             }
         }
         def.kind = kind.ok_or_else(|| LoadReason::MapWithoutType { map: self.map.to_owned() })?;
+        if values.is_some() {
+            let of = if def.inner.is_some() { "maps" } else { "programs" };
+            let fits = match def.map_kind() {
+                Some(MapKind::ProgArray) => def.inner.is_none(),
+                kind => kind.is_some_and(MapKind::is_of_maps) && def.inner.is_some(),
+            };
+            if !fits {
+                let kind = def.map_kind().map_or_else(|| def.kind.to_string(), |kind| kind.name().to_owned());
+                let expected = "of maps in a map of maps, of programs in a program array, and nowhere else";
+                return Err(self.wrong("values", expected, format!("{of}, and the type {kind}")));
+            }
+        }
+        if inner && def.pinning != 0 {
+            return Err(self.wrong("pinning", "none for an inner map", def.pinning.to_string()));
+        }
         if def.kind == MapKind::RingBuf as u32 || def.kind == MapKind::UserRingBuf as u32 {
             def.max_entries = whole_pages(def.max_entries);
         }
@@ -312,9 +331,12 @@ impl Definition<'_> {
     /// `__array(values, …)`: an array of pointers to maps, whose definition this returns, or to programs.
     fn inner(&self, field: &str, id: TypeId, outer: &MapDef) -> Result<Option<MapDef>, LoadReason> {
         const EXPECTED: &str = "__array(values, …) of a map definition or of programs";
-        let &BtfKind::Array { element, .. } = self.kind(id)? else {
+        let &BtfKind::Array { element, len, .. } = self.kind(id)? else {
             return Err(self.wrong(field, EXPECTED, format!("a {}", self.kind(id)?.word())));
         };
+        if len != 0 {
+            return Err(self.wrong(field, EXPECTED, format!("an array of {len} elements")));
+        }
         let &BtfKind::Pointer { target } = self.kind(element)? else {
             return Err(self.wrong(field, EXPECTED, format!("an array of {}", self.kind(element)?.word())));
         };
@@ -367,9 +389,10 @@ fn read_values(elf: &Elf<'_>, maps: &Maps, values: &Values) -> Result<Vec<(u32, 
     let inside = relocations[first..].iter().take_while(|&&(offset, _)| offset < values.end);
     for &(offset, symbol) in inside.take(MAX_VALUES as usize + 1) {
         let slot = ((offset - values.start) / 8) as u32;
-        match value_name(elf, maps, section, offset, symbol) {
-            Ok(name) => out.push((slot, name)),
-            Err(symbol) => {
+        let programs = maps.defs[values.map].kind == MapKind::ProgArray as u32;
+        match value_name(elf, maps, section, offset, symbol, programs) {
+            Ok(name) if (offset - values.start).is_multiple_of(8) => out.push((slot, name)),
+            Ok(symbol) | Err(symbol) => {
                 let map = maps.defs[values.map].name.clone();
                 let reason = LoadReason::MapValue { map, slot, symbol };
                 return Err(elf.error(reason).section(&section.name).offset(offset));
@@ -379,23 +402,41 @@ fn read_values(elf: &Elf<'_>, maps: &Maps, values: &Values) -> Result<Vec<(u32, 
     Ok(out)
 }
 
-/// The map or function that a pointer in `.maps` refers to, or what else it refers to.
-fn value_name(elf: &Elf<'_>, maps: &Maps, section: &Section<'_>, offset: u64, symbol: u32) -> Result<String, String> {
+/// The map, or of a program array the function, that a pointer in `.maps` refers to, or what else it refers to.
+fn value_name(
+    elf: &Elf<'_>,
+    maps: &Maps,
+    section: &Section<'_>,
+    offset: u64,
+    symbol: u32,
+    programs: bool,
+) -> Result<String, String> {
     let Some(symbol) = elf.symbols.get(symbol as usize) else { return Err(format!("symbol {symbol}")) };
     let Place::Section(target) = symbol.place else { return Err(elf.symbol_name(symbol)) };
     // A static symbol's relocation names the section, and the pointer holds the offset in it.
     let stored = section.data.get(offset as usize..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
     let at = symbol.value.wrapping_add(u64::from_le_bytes(stored));
-    if let Some(&map) = maps.defined.get(&(target, at)) {
+    if let (Some(&map), false) = (maps.defined.get(&(target, at)), programs) {
         return Ok(maps.defs[map].name.clone());
     }
     let inside = elf.sections.get(target).map(|_| elf.symbols_of(target));
     let function =
         inside.and_then(|mut symbols| symbols.find(|other| other.kind == SymbolKind::Function && other.value == at));
     match function {
-        Some(function) => Ok(function.name.to_string()),
-        None => Err(elf.symbol_name(symbol)),
+        Some(function) if programs => Ok(function.name.to_string()),
+        _ => Err(elf.symbol_name(symbol)),
     }
+}
+
+/// What program arrays hold are programs of the object, not functions that those call.
+pub(super) fn check_programs(elf: &Elf<'_>, maps: &Maps, is_program: &dyn Fn(&str) -> bool) -> Result<(), LoadError> {
+    for def in maps.defs.iter().filter(|def| def.kind == MapKind::ProgArray as u32) {
+        if let Some((slot, symbol)) = def.values.iter().find(|(_, name)| !is_program(name)) {
+            let reason = LoadReason::MapValue { map: def.name.clone(), slot: *slot, symbol: symbol.clone() };
+            return Err(elf.error(reason).section(&def.section));
+        }
+    }
+    Ok(())
 }
 
 /// `struct bpf_map_def` definitions: type, key size, value size, entries, flags.

@@ -95,6 +95,7 @@ impl Object {
         if entries.is_empty() {
             return Err(elf.error(LoadReason::NoPrograms));
         }
+        maps::check_programs(&elf, &maps, &|name| entries.iter().any(|&entry| functions.all[entry].name == name))?;
         let mut linker = link::Linker::new(&elf, btf.as_ref(), &ext, &functions, &maps, &license)?;
         let mut programs = Vec::with_capacity(entries.len());
         for entry in entries {

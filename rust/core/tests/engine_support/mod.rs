@@ -169,6 +169,7 @@ pub fn kind(fault: &Fault) -> &'static str {
         Fault::OffTheEnd { .. } => "off_the_end",
         Fault::Instruction { .. } => "instruction",
         Fault::Helper { .. } => "helper",
+        Fault::TailCalled(_) => "tail_called",
         Fault::Foreign(_) => "foreign",
     }
 }

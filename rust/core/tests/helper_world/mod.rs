@@ -80,7 +80,19 @@ impl World {
         // SAFETY: the arenas live as long as `self`, and nobody holds references into them.
         let memory =
             unsafe { Memory::new(window(&self.stack), window(&self.context), window(&self.context).start, &self.maps) };
-        body(&mut Run { memory, maps: &self.maps, host: self, code: self, depth: 1, left: 1 << 20, calls: 0 })
+        body(&mut Run {
+            memory,
+            maps: &self.maps,
+            host: self,
+            code: self,
+            depth: 1,
+            left: 1 << 20,
+            calls: 0,
+            budget: 1 << 20,
+            pattern: 0,
+            tail_calls: 0,
+            inner: None,
+        })
     }
 
     /// Calls one helper in a run of its own.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use axebpf_core::map::MapSpec;
+use axebpf_core::map::{Entries, Keys, MapSpec};
 
 /// The kernel whose answers axebpf gives. Others differ in places, so the tests run on it alone.
 const RELEASE: &str = "6.18";
@@ -15,8 +15,13 @@ const MAP_DELETE: i64 = 3;
 const MAP_NEXT_KEY: i64 = 4;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
+const OBJECT_INFO: i64 = 15;
 const MAP_LOOKUP_AND_DELETE: i64 = 21;
 const MAP_FREEZE: i64 = 22;
+const MAP_LOOKUP_BATCH: i64 = 24;
+const MAP_LOOKUP_AND_DELETE_BATCH: i64 = 25;
+const MAP_UPDATE_BATCH: i64 = 26;
+const MAP_DELETE_BATCH: i64 = 27;
 
 /// `union bpf_attr`, filled field by field at the offsets of the kernel's header.
 struct Attr([u64; 18]);
@@ -80,16 +85,24 @@ pub struct KernelMap {
     fd: OwnedFd,
     key_size: usize,
     value_size: usize,
+    /// Whether a walk in batches goes on at a bucket, rather than behind a key.
+    walks_by_bucket: bool,
 }
 
 impl KernelMap {
     pub fn create(spec: &MapSpec, cpus: u32) -> Result<KernelMap, i32> {
+        KernelMap::create_with(spec, cpus, 0)
+    }
+
+    /// As [`KernelMap::create`]; `inner` is the descriptor of a map that those in a map of maps must be like.
+    pub fn create_with(spec: &MapSpec, cpus: u32, inner: i32) -> Result<KernelMap, i32> {
         let attr = Attr::new().u32(0, spec.kind as u32).u32(4, spec.key_size).u32(8, spec.value_size);
-        let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u64(64, spec.extra);
+        let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u32(20, inner as u32).u64(64, spec.extra);
         let fd = { attr }.call(MAP_CREATE).map(owned)?;
         let padded = (spec.value_size as usize).next_multiple_of(8);
         let value_size = if spec.kind.is_per_cpu() { padded * cpus as usize } else { spec.value_size as usize };
-        Ok(KernelMap { fd, key_size: spec.key_size as usize, value_size })
+        let walks_by_bucket = spec.kind.rules().is_some_and(|rules| rules.keys == Keys::Bytes);
+        Ok(KernelMap { fd, key_size: spec.key_size as usize, value_size, walks_by_bucket })
     }
 
     pub fn fd(&self) -> i32 {
@@ -114,6 +127,11 @@ impl KernelMap {
         self.read(MAP_LOOKUP, key, flags)
     }
 
+    /// Whether a bloom filter takes a value for present.
+    pub fn contains(&self, value: &[u8], flags: u64) -> Result<(), i32> {
+        self.element(MAP_LOOKUP, &[], value.as_ptr().cast_mut(), flags)
+    }
+
     pub fn lookup_and_delete(&self, key: &[u8], flags: u64) -> Result<Vec<u8>, i32> {
         self.read(MAP_LOOKUP_AND_DELETE, key, flags)
     }
@@ -135,9 +153,71 @@ impl KernelMap {
         Ok(next)
     }
 
+    fn batch(&self, command: i64, pointers: [*const u8; 4], count: usize, flags: u64) -> (Result<(), i32>, u32) {
+        let [from, next, keys, values] = pointers.map(|pointer| pointer as u64);
+        let attr = Attr::new().u64(0, from).u64(8, next).u64(16, keys).u64(24, values);
+        let mut attr = attr.u32(32, count as u32).u32(36, self.fd() as u32).u64(40, flags);
+        let result = attr.call(command).map(|_| ());
+        (result, attr.0[4] as u32)
+    }
+
+    /// A batch of a walk, which takes the entries out where `remove`.
+    pub fn walk(&self, from: Option<&[u8]>, count: usize, remove: bool, flags: u64) -> (Result<(), i32>, Entries) {
+        let mut keys = vec![0xee; count * self.key_size + 1];
+        let mut values = vec![0xee; count * self.value_size + 1];
+        let mut next = vec![0xee; self.key_size.max(8)];
+        let command = if remove { MAP_LOOKUP_AND_DELETE_BATCH } else { MAP_LOOKUP_BATCH };
+        let from = from.map_or(std::ptr::null(), <[u8]>::as_ptr);
+        let pointers = [from, next.as_mut_ptr(), keys.as_mut_ptr(), values.as_mut_ptr()];
+        let (result, done) = self.batch(command, pointers, count, flags);
+        // Where it did not begin, it has not set the count.
+        let done = if matches!(result, Ok(()) | Err(libc::ENOENT)) { done } else { 0 };
+        keys.truncate(done as usize * self.key_size);
+        values.truncate(done as usize * self.value_size);
+        next.truncate(if self.walks_by_bucket { size_of::<u32>() } else { self.key_size });
+        (result, Entries { keys, values, count: done, next })
+    }
+
+    pub fn update_batch(&self, entries: &[(&[u8], &[u8])], flags: u64) -> Result<(), (u32, i32)> {
+        let keys: Vec<u8> = entries.iter().flat_map(|(key, _)| key.iter().copied()).collect();
+        let values: Vec<u8> = entries.iter().flat_map(|(_, value)| value.iter().copied()).collect();
+        self.write_batch(MAP_UPDATE_BATCH, &keys, &values, entries.len(), flags)
+    }
+
+    pub fn delete_batch(&self, keys: &[&[u8]], flags: u64) -> Result<(), (u32, i32)> {
+        self.write_batch(MAP_DELETE_BATCH, &keys.concat(), &[], keys.len(), flags)
+    }
+
+    fn write_batch(
+        &self,
+        command: i64,
+        keys: &[u8],
+        values: &[u8],
+        count: usize,
+        flags: u64,
+    ) -> Result<(), (u32, i32)> {
+        let none = std::ptr::null();
+        let (result, done) = self.batch(command, [none, none, keys.as_ptr(), values.as_ptr()], count, flags);
+        // Where it did not begin, it has not set the count.
+        result.map_err(|errno| (if done as usize == count { 0 } else { done }, errno))
+    }
+
     pub fn freeze(&self) -> Result<(), i32> {
         Attr::new().u32(0, self.fd() as u32).call(MAP_FREEZE).map(|_| ())
     }
+}
+
+/// `enum bpf_prog_type`: the type that the kernel runs on request with any context.
+pub const RAW_TRACEPOINT: u32 = 17;
+/// `enum bpf_prog_type`.
+pub const XDP: u32 = 6;
+
+/// The id of a map or program, which is what looking it up gives.
+pub fn id_of(fd: i32) -> u32 {
+    let mut info = [0_u32; 64];
+    let attr = Attr::new().u32(0, fd as u32).u32(4, size_of_val(&info) as u32).u64(8, info.as_mut_ptr() as u64);
+    { attr }.call(OBJECT_INFO).expect("an open map or program");
+    info[1] // behind the type
 }
 
 /// A raw tracepoint program, which the kernel runs on request.
@@ -145,14 +225,25 @@ pub struct Program(OwnedFd);
 
 impl Program {
     pub fn load(insns: &[[u8; 8]]) -> Program {
-        const RAW_TRACEPOINT: u32 = 17;
+        match Program::load_as(RAW_TRACEPOINT, insns) {
+            Ok(program) => program,
+            Err((errno, log)) => panic!("errno {errno}: {log}"),
+        }
+    }
+
+    /// Loads a program of any type; else the errno, and what the verifier says.
+    pub fn load_as(program_type: u32, insns: &[[u8; 8]]) -> Result<Program, (i32, String)> {
         let mut log = vec![0_u8; 65536];
-        let attr = Attr::new().u32(0, RAW_TRACEPOINT).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
+        let attr = Attr::new().u32(0, program_type).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
         let attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(24, 1).u32(28, log.len() as u32);
         match { attr.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD) {
-            Ok(fd) => Program(owned(fd)),
-            Err(errno) => panic!("errno {errno}: {}", String::from_utf8_lossy(&log)),
+            Ok(fd) => Ok(Program(owned(fd))),
+            Err(errno) => Err((errno, String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())),
         }
+    }
+
+    pub fn fd(&self) -> i32 {
+        self.0.as_raw_fd()
     }
 
     /// Runs it on a CPU with these arguments; gives its return value.

@@ -1,10 +1,17 @@
 //! Our maps against those of the running kernel. Skipped, with the reason, where bpf(2) is not there or not 6.18.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::duplicate_mod)] // the random numbers come with both support modules
 
 mod create;
+#[path = "../engine_support/mod.rs"]
+mod engine_support;
 mod kernel;
 #[path = "../map_support/mod.rs"]
 mod map_support;
+mod numbered;
+mod perf;
 mod programs;
+mod sequences;
+mod tail_calls;
 mod user;

@@ -7,7 +7,7 @@ use super::select::{self, alu, jump, load, load_acquire, sign_extension, store, 
 use super::stack_use::stack_use;
 use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
-use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES};
+use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES, TAIL_CALL};
 use crate::isa::{AtomicOp, Imm64, Op, Reg, Source, Width, decode as decode_op};
 use crate::map::{MapKind, MapSet};
 use crate::memory::{Bytes, FRAME};
@@ -217,6 +217,10 @@ impl Decoder<'_> {
             }
             Op::MayGoto { .. } => Draft::new(h::may_goto, zero, zero, 0, 0),
             Op::CallHelper { id } if id >= CUSTOM_HELPERS => Draft::new(h::call_custom, zero, zero, 0, u64::from(id)),
+            Op::CallHelper { id: TAIL_CALL } => {
+                self.helper(insn, TAIL_CALL)?;
+                Draft::new(h::tail_call, zero, zero, 0, 0)
+            }
             Op::CallHelper { id } => {
                 self.helpers.push(self.helper(insn, id)?);
                 Draft::new(h::call_helper, zero, zero, 0, (self.helpers.len() - 1) as u64)

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use super::machine::{Caller, MAY_GOTO_LIMIT, Machine, Op, State};
 use super::{arith, atomic};
 use crate::fault::Fault;
-use crate::helper::{self, Helper, Run};
-use crate::memory::{FRAME, FRAMES, Memory};
+use crate::helper::{self, Helper, Run, TAIL_CALL};
+use crate::memory::{FRAMES, Memory};
 
 /// Goes on with the op at `$to`, or ends the chain.
 macro_rules! go {
@@ -523,6 +523,31 @@ pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
     }
 }
 
+/// Tail-calls a program, or goes on where there is none.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`].
+pub(super) unsafe fn tail_call(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
+    // SAFETY: the machine is valid and nothing else refers to it.
+    let (machine, run) = unsafe { (&mut *m, &mut *(*m).run) };
+    let [_, r1, r2, r3, r4, r5, ..] = machine.r;
+    run.calls += 1;
+    match helper::tail_call_target(run, [r1, r2, r3, r4, r5]) {
+        Ok(Some(program)) => {
+            // From the loop, where no chain is on the host's stack.
+            machine.state = State::TailCall(program);
+            machine.granted -= n;
+            pc
+        }
+        Ok(None) => {
+            machine.r[0] = 0;
+            next!(pc, m, mem, n)
+        }
+        // SAFETY: passed on as it was promised.
+        Err(fault) => unsafe { stop(pc, m, n, fault) },
+    }
+}
+
 /// Calls the helper of the user's whose id is `imm`.
 ///
 /// # Safety
@@ -542,6 +567,10 @@ pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
 pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
     // SAFETY: `pc` is an op and `m` a machine that nothing else refers to; the code outlives it.
     let (id, code) = unsafe { (Registers(&raw mut (*m).r).get((*pc).dst), &*(*m).code) };
+    if id == u64::from(TAIL_CALL) {
+        // SAFETY: passed on as it was promised.
+        return unsafe { tail_call(pc, m, mem, n) };
+    }
     let what = match u32::try_from(id).map(|id| helper::check(id, code.program_type, code.gpl_compatible)) {
         Ok(Ok(Helper { implementation: Some(implementation), .. })) => {
             // SAFETY: passed on as it was promised.
@@ -590,15 +619,8 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
         machine.granted -= n;
         return pc;
     }
-    run.depth -= 1;
-    run.memory.set_frames(run.depth);
-    // SAFETY: the call that made this frame has written the entry.
-    let caller = unsafe { machine.callers[run.depth - 1].assume_init() };
-    machine.r[6..10].copy_from_slice(&caller.saved);
-    machine.r[10] = run.memory.stack_start() + run.depth as u64 * FRAME;
-    machine.may_goto = caller.may_goto;
-    // SAFETY: a call goes on, so it has an op behind it.
-    go!(unsafe { caller.call.add(1) }, m, mem, n)
+    // SAFETY: the run of this machine, in a frame above the bottom.
+    go!(unsafe { machine.return_to_caller(run) }, m, mem, n)
 }
 
 /// Behind the last instruction.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::{Active, Code};
 use crate::fault::Fault;
 use crate::helper::Run;
-use crate::memory::{FRAMES, Memory};
+use crate::memory::{FRAME, FRAMES, Memory};
 
 /// Executes the op at `pc`, then those that follow it, `n` more instructions at the most.
 ///
@@ -72,6 +72,8 @@ pub(super) enum State {
     Exited,
     /// The op it came back with was stopped.
     Stopped(Box<Fault>),
+    /// The op it came back with tail-calls the program of this number.
+    TailCall(u32),
 }
 
 /// One activation of the interpreter: the entry, or a function that a helper calls back.
@@ -80,7 +82,7 @@ pub(super) struct Machine<'r> {
     pub(super) r: [u64; 11],
     pub(super) run: *mut Run<'r>,
     pub(super) code: *const Code,
-    /// What fresh frames are filled with.
+    /// What fresh frames are filled with, as the run has it.
     pub(super) pattern: u64,
     /// Frames in use when this activation began, its own included.
     pub(super) bottom: usize,
@@ -110,12 +112,12 @@ pub(super) fn execute<'r, const OBSERVED: bool>(
 ) -> Result<u64, Stop> {
     let code = active.code;
     let bottom = run.depth;
-    let r10 = run.memory.enter_frame(bottom, active.pattern, code.stack_use);
+    let r10 = run.memory.enter_frame(bottom, run.pattern, code.stack_use);
     let mut machine = Machine {
         r: [0, args[0], args[1], args[2], args[3], args[4], 0, 0, 0, 0, r10],
         run: std::ptr::from_mut(run),
         code: std::ptr::from_ref(code),
-        pattern: active.pattern,
+        pattern: run.pattern,
         bottom,
         may_goto: MAY_GOTO_LIMIT,
         state: State::Running,
@@ -134,9 +136,10 @@ pub(super) fn execute<'r, const OBSERVED: bool>(
         let mut chain = CHAIN.min(left);
         // SAFETY: as above; handlers return pointers to ops only.
         if chain <= 0 && unsafe { index_of(code, pc) } < code.slots.len() {
-            let fault = Box::new(Fault::Budget { limit: active.budget });
             // SAFETY: as above.
-            return Err(unsafe { refuse(machine, code, pc, fault) });
+            return Err(unsafe {
+                refuse(machine, code, pc, Box::new(Fault::Budget { limit: (*(*machine).run).budget }))
+            });
         }
         if OBSERVED {
             chain = 1;
@@ -169,7 +172,74 @@ pub(super) fn execute<'r, const OBSERVED: bool>(
             }
             // SAFETY: as above.
             State::Stopped(fault) => return Err(unsafe { unwind(machine, code, pc, fault) }),
+            // SAFETY: as above.
+            State::TailCall(program) => match unsafe { tail_call(machine, code, pc, program) }? {
+                Went::Exited(r0) => return Ok(r0),
+                Went::On(next) => pc = next,
+            },
         }
+    }
+}
+
+/// Where a run is after a tail call.
+enum Went {
+    /// The first frame has exited.
+    Exited(u64),
+    /// At this op.
+    On(*const Op),
+}
+
+/// Runs another program in place of the function whose op at `pc` calls it; where there is none, that op goes on.
+///
+/// # Safety
+/// As for [`unwind`]; the op at `pc` must have one behind it.
+#[cold]
+unsafe fn tail_call(machine: *mut Machine<'_>, code: &Code, pc: *const Op, program: u32) -> Result<Went, Stop> {
+    // SAFETY: the caller's promise; the run outlives its machines.
+    let (run, index, bottom) = unsafe { (&mut *(*machine).run, index_of(code, pc), (*machine).bottom) };
+    run.tail_calls += 1;
+    match run.host.tail_call(program, run) {
+        None => {
+            run.tail_calls -= 1;
+            // SAFETY: the caller's promise; nothing else refers to the machine.
+            unsafe { (*machine).r[0] = 0 };
+            // SAFETY: the caller's promise.
+            Ok(Went::On(unsafe { pc.add(1) }))
+        }
+        // SAFETY: the caller's promise.
+        Some(Err(fault)) => Err(unsafe { unwind(machine, code, pc, fault) }),
+        Some(Ok(r0)) => {
+            // For the profile: it was begun, and nothing after it.
+            code.counters.stop(index);
+            if run.depth == bottom {
+                code.counters.end(index);
+                return Ok(Went::Exited(r0));
+            }
+            // SAFETY: nothing else refers to the machine.
+            let machine = unsafe { &mut *machine };
+            machine.r[0] = r0;
+            // SAFETY: a frame above the bottom was made by a call.
+            Ok(Went::On(unsafe { machine.return_to_caller(run) }))
+        }
+    }
+}
+
+impl Machine<'_> {
+    /// Leaves the innermost frame: restores what its caller has, and gives the op behind the call.
+    ///
+    /// # Safety
+    /// `run` must be that of this machine, and deeper than `bottom`.
+    #[inline(always)]
+    pub(super) unsafe fn return_to_caller(&mut self, run: &mut Run<'_>) -> *const Op {
+        run.depth -= 1;
+        run.memory.set_frames(run.depth);
+        // SAFETY: the call that made this frame has written the entry.
+        let caller = unsafe { self.callers[run.depth - 1].assume_init() };
+        self.r[6..10].copy_from_slice(&caller.saved);
+        self.r[10] = run.memory.stack_start() + run.depth as u64 * FRAME;
+        self.may_goto = caller.may_goto;
+        // SAFETY: a call goes on, so it has an op behind it.
+        unsafe { caller.call.add(1) }
     }
 }
 

@@ -20,9 +20,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::profile::{Counters, Flow};
 use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack};
 use crate::fault::Fault;
-use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, Run};
+use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, InnerMaps, Run, WithInner};
 use crate::map::MapSet;
-use crate::memory::{FRAMES, Memory};
+use crate::memory::{FRAMES, Memory, Region};
 use crate::program::{Program, ProgramType};
 use machine::Op;
 
@@ -37,7 +37,8 @@ impl Interpreter {
     /// Where an instruction cannot be decoded, leads outside the program, or names a map or helper that is not there.
     pub fn load(&self, program: Arc<Program>, maps: MapSet) -> Result<Box<dyn Runnable>, EngineError> {
         let code = decode::decode(&program, &maps)?;
-        Ok(Box::new(Interpreted { program, maps, code }))
+        let of_maps = maps.0.iter().any(|map| map.spec().kind.is_of_maps());
+        Ok(Box::new(Interpreted { program, maps, of_maps, code }))
     }
 }
 
@@ -63,14 +64,14 @@ struct Code {
 struct Interpreted {
     program: Arc<Program>,
     maps: MapSet,
+    /// Whether some of them are of maps.
+    of_maps: bool,
     code: Code,
 }
 
 /// A run in progress.
 struct Active<'a> {
     code: &'a Code,
-    pattern: u64,
-    budget: u64,
     /// Op at which the innermost frame was stopped.
     stopped: Cell<Option<usize>>,
     observer: Option<RefCell<&'a mut dyn Observer>>,
@@ -119,8 +120,8 @@ impl Interpreted {
     ///
     /// # Safety
     /// As of [`Runnable::run`].
-    #[inline(always)] // as `enter`
-    unsafe fn start<const OBSERVED: bool>(
+    #[inline(always)] // as `enter`; a program without maps of maps pays nothing for them
+    unsafe fn start<const OBSERVED: bool, const OF_MAPS: bool>(
         &self,
         stack: &mut Stack,
         input: &Input<'_>,
@@ -128,21 +129,25 @@ impl Interpreted {
     ) -> Outcome {
         let active = Active {
             code: &self.code,
-            pattern: stack.pattern,
-            budget: input.budget,
             stopped: Cell::new(None),
             observer: observer.map(|observer| RefCell::new(observer as &mut dyn Observer)),
         };
+        let inner = if OF_MAPS { Some(InnerMaps::default()) } else { None };
+        let reach = inner.as_ref().map(|inner| WithInner { maps: &self.maps, inner });
         let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
         let mut run = Run {
             // SAFETY: the stack is borrowed for the whole run; the caller answers for the context.
-            memory: unsafe { Memory::new(stack.window(), input.context, input.args[0], &self.maps) },
+            memory: unsafe { Memory::new(stack.window(), input.context, input.args[0], self.regions(reach.as_ref())) },
             maps: &self.maps,
             host: input.host,
             code: &active,
             depth: 1,
             left: budget,
             calls: 0,
+            budget: input.budget,
+            pattern: stack.pattern,
+            tail_calls: 0,
+            inner: inner.as_ref(),
         };
         for &window in input.extra {
             // SAFETY: the caller answers for it.
@@ -151,17 +156,18 @@ impl Interpreted {
         let args = [input.args[0], input.args[1], 0, 0, 0];
         let result = active.enter::<OBSERVED>(&mut run, 0, args);
         if !run.memory.outstanding().is_empty() {
-            self.give_up(run.memory.outstanding());
+            give_up(&run);
         }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
         Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions, calls: run.calls }
     }
 
-    /// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
-    #[cold]
-    fn give_up(&self, records: &[u64]) {
-        for &record in records {
-            let _given_up = self.maps.0.iter().any(|map| map.commit(record, 0, true).is_ok());
+    /// What programs reach besides stack and context.
+    #[inline(always)]
+    fn regions<'a>(&'a self, with_inner: Option<&'a WithInner<'a>>) -> &'a dyn Region {
+        match with_inner {
+            Some(reach) => reach,
+            None => &self.maps,
         }
     }
 
@@ -169,6 +175,11 @@ impl Interpreted {
     fn place(&self, active: &Active<'_>, fault: Fault) -> Box<ProgramFault> {
         let index = active.stopped.get().unwrap_or(0);
         self.code.counters.end(index);
+        if let Fault::TailCalled(carried) = &fault
+            && let Some(placed) = carried.downcast::<ProgramFault>()
+        {
+            return Box::new(placed.clone());
+        }
         let insn = self.code.slots.get(index).copied().unwrap_or(0);
         Box::new(ProgramFault {
             program: self.program.name.clone(),
@@ -179,19 +190,53 @@ impl Interpreted {
     }
 }
 
+/// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
+#[cold]
+fn give_up(run: &Run<'_>) {
+    for &record in run.memory.outstanding() {
+        let _given_up = run.commit(record, 0, true);
+    }
+}
+
 impl Runnable for Interpreted {
     fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
     unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.start::<false>(stack, input, None) }
+        if self.of_maps {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.start::<false, true>(stack, input, None) };
+        }
+        // SAFETY: likewise.
+        unsafe { self.start::<false, false>(stack, input, None) }
     }
 
     unsafe fn observe(&self, stack: &mut Stack, input: &Input<'_>, observer: &mut dyn Observer) -> Outcome {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.start::<true>(stack, input, Some(observer)) }
+        unsafe { self.start::<true, true>(stack, input, Some(observer)) }
+    }
+
+    fn take_over(&self, run: &mut Run<'_>, [r1, r2]: [u64; 2]) -> Result<u64, Box<ProgramFault>> {
+        let active = Active { code: &self.code, stopped: Cell::new(None), observer: None };
+        let inner = self.of_maps.then(InnerMaps::default);
+        let reach = inner.as_ref().map(|inner| WithInner { maps: &self.maps, inner });
+        let mut own = Run {
+            memory: run.memory.pass_on(run.depth, self.regions(reach.as_ref())),
+            maps: &self.maps,
+            code: &active,
+            inner: inner.as_ref(),
+            ..*run
+        };
+        let mut result = active.enter::<false>(&mut own, 0, [r1, r2, 0, 0, 0]);
+        if !own.memory.outstanding().is_empty() {
+            result = result.and_then(|_| Err(own.unreleased()));
+            give_up(&own);
+        }
+        (run.left, run.calls, run.tail_calls) = (own.left, own.calls, own.tail_calls);
+        // Its frames are no longer live.
+        run.memory.set_frames(run.depth);
+        result.map_err(|fault| self.place(&active, *fault))
     }
 
     fn counts(&self) -> Vec<(usize, u64)> {
