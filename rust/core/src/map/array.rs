@@ -107,10 +107,6 @@ impl Map for Array {
         Ok(())
     }
 
-    fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
     fn for_each(&self, cpu: u32, visit: &mut Visit<'_>) -> Result<u64, Errno> {
         let part = self.layout.part(cpu).ok_or(Errno::EINVAL)?;
         for index in 0..self.spec.max_entries {

@@ -4,7 +4,6 @@
 //! a value sets, is Linux's: a filter with `BPF_F_ZERO_SEED` takes the same values for present that Linux's does, wrongly
 //! present ones too. Without the flag Linux hashes from a random number; here it is 0 then too.
 
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::errno::Errno;
@@ -135,14 +134,6 @@ impl Region for Bloom {
 impl Map for Bloom {
     fn spec(&self) -> &MapSpec {
         &self.spec
-    }
-
-    fn lookup(&self, _cpu: u32, _key: Bytes<'_>) -> Option<NonNull<u8>> {
-        None
-    }
-
-    fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
     }
 
     fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {

@@ -100,20 +100,29 @@ pub trait Map: Region {
         Holds::Values
     }
 
-    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind that holds things.
-    fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>>;
+    /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind without values by key.
+    fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {
+        let _ = (cpu, key);
+        None
+    }
 
     /// `bpf_map_update_elem`.
     ///
     /// # Errors
-    /// Linux's, by kind and flags.
-    fn update(&self, cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno>;
+    /// Linux's, by kind and flags; kinds without it: `EINVAL`.
+    fn update(&self, cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        let _ = (cpu, key, value, flags);
+        Err(Errno::EINVAL)
+    }
 
     /// `bpf_map_delete_elem`.
     ///
     /// # Errors
-    /// Linux's, by kind.
-    fn delete(&self, key: Bytes<'_>) -> Result<(), Errno>;
+    /// Linux's, by kind; kinds without it: `EINVAL`.
+    fn delete(&self, key: Bytes<'_>) -> Result<(), Errno> {
+        let _ = key;
+        Err(Errno::EINVAL)
+    }
 
     /// `bpf_map_push_elem`.
     ///

@@ -198,18 +198,6 @@ macro_rules! numbered_map {
             &self.array.spec
         }
 
-        fn lookup(&self, _cpu: u32, _key: Bytes<'_>) -> Option<NonNull<u8>> {
-            None
-        }
-
-        fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
-            Err(Errno::EINVAL)
-        }
-
-        fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {
-            Err(Errno::EINVAL)
-        }
-
         fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
             self.update_by_number(key, value, flags, &NoObjects).map_err(|refusal| refusal.errno)
         }

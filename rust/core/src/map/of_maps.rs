@@ -4,7 +4,6 @@
 //! hand to helpers; its run keeps that map alive, whatever becomes of the entry.
 
 use std::collections::HashMap;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -201,18 +200,6 @@ impl Map for HashOfMaps {
 
     fn holds(&self) -> Holds<'_> {
         Holds::Maps(self)
-    }
-
-    fn lookup(&self, _cpu: u32, _key: Bytes<'_>) -> Option<NonNull<u8>> {
-        None
-    }
-
-    fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
     }
 
     fn for_each(&self, _cpu: u32, _visit: &mut Visit<'_>) -> Result<u64, Errno> {

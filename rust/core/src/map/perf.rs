@@ -9,7 +9,6 @@
 //! bytes that says how many were. Measured on Linux 6.18.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ptr::NonNull;
 
 use parking_lot::Mutex;
 

@@ -3,13 +3,12 @@
 //! It holds the numbers of programs. Its first program, be it one that is put there or one that was loaded to use it,
 //! is its owner: from then on it is for programs of that type only, and stays so when it is empty again.
 
-use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use crate::errno::Errno;
 use crate::map::numbered::{NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
 use crate::map::{Holds, Map, MapSpec};
-use crate::memory::{Bytes, Region, Window};
+use crate::memory::{Region, Window};
 use crate::program::ProgramType;
 
 /// A program array.

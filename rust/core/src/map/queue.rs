@@ -3,7 +3,6 @@
 //! Programs see copies only, so no address of it is ever live program memory.
 
 use parking_lot::Mutex;
-use std::ptr::NonNull;
 
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
@@ -84,18 +83,6 @@ impl Region for Queue {
 impl Map for Queue {
     fn spec(&self) -> &MapSpec {
         &self.spec
-    }
-
-    fn lookup(&self, _cpu: u32, _key: Bytes<'_>) -> Option<NonNull<u8>> {
-        None
-    }
-
-    fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
     }
 
     fn push(&self, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {

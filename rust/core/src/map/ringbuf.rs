@@ -122,10 +122,6 @@ impl Map for RingBuf {
         &self.spec
     }
 
-    fn lookup(&self, _cpu: u32, _key: Bytes<'_>) -> Option<NonNull<u8>> {
-        None
-    }
-
     fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
         Err(Errno::ENOTSUPP)
     }
