@@ -14,6 +14,7 @@ gives an id.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,8 +55,9 @@ class _Numbered(HashMap):
         super().__init__(native, key, _NUMBER, cpus)
         self._things = things
 
+    @abstractmethod
     def _thing(self, key: bytes, number: int) -> Any:
-        raise NotImplementedError
+        """The thing that has a number, which stands at a key."""
 
     def __getitem__(self, key: Any) -> Any:
         """The thing at a key. Raises KeyNotFound (a KeyError) where there is none."""
@@ -84,9 +86,9 @@ class _Numbered(HashMap):
             raise MapError(_EBADF, f"{value!r} is no {self._kind} of this bench", map=self.name)
         return int(value.id).to_bytes(4, "little")
 
+    @abstractmethod
     def _known(self, value: Any) -> Any:
         """Of a thing, what the bench has under its number, or False; of a number None."""
-        raise NotImplementedError
 
 
 class MapOfMaps(_Numbered):

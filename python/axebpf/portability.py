@@ -23,12 +23,12 @@ instead: compile with -mcpu=v3
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from axebpf import _native
 from axebpf.errors import SourceLine
+from axebpf.source_lines import SourceLines
 
 __all__ = ["GAPS", "Finding", "Gap", "Portability", "gap_tables", "report"]
 
@@ -116,18 +116,11 @@ _Row = tuple[str | None, str, int | None, str, str, str]
 
 def report(native: tuple[str, Sequence[_Row]], lines: Sequence[_Line]) -> Portability:
     """A report as the core gives it, with the source lines of the program."""
-    slots = [slot for slot, *_ in lines]
-
-    def line(insn: int | None) -> SourceLine | None:
-        index = 0 if insn is None else bisect.bisect_right(slots, insn)
-        if not index:
-            return None
-        _, file, number, column, text = lines[index - 1]
-        return SourceLine(file, number, column, text.strip())
+    source = SourceLines(lines)
 
     def finding(row: _Row) -> Finding:
         gap, effect, insn, what, reason, instead = row
-        return Finding(gap, effect, insn, line(insn), what, reason, instead)
+        return Finding(gap, effect, insn, None if insn is None else source.at(insn), what, reason, instead)
 
     verdict, found = native
     return Portability(verdict, tuple(map(finding, found)))

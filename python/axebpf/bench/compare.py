@@ -18,7 +18,7 @@ from axebpf.bench.comparison import Comparison, Difference, MapComparison, Progr
 from axebpf.bench.contents import Contents
 from axebpf.bench.feed import Feed, feed_of
 from axebpf.bench.loaded import LoadedObject, programs_of
-from axebpf.bench.program import Program
+from axebpf.bench.program import Program, unique_names
 from axebpf.bench.run import Progress
 from axebpf.bench.twin import Twin
 from axebpf.errors import AttachError, AxebpfError, BenchClosed, LoadError, PortabilityError, ProgramFault
@@ -80,7 +80,7 @@ class _Plan(NamedTuple):
     @property
     def names(self) -> dict[int, str]:
         """What programs are called, by number."""
-        return _unique((program.id, program.name) for program in self.programs)
+        return unique_names((program.id, program.name) for program in self.programs)
 
 
 def compare(
@@ -145,14 +145,6 @@ def _why_refused(plan: _Plan) -> tuple[Finding, ...]:
     return tuple(found.values())
 
 
-def _unique(named: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Names by number; a name that is taken gets the number too."""
-    names: dict[int, str] = {}
-    for number, name in named:
-        names[number] = f"{name}#{number}" if name in names.values() else name
-    return names
-
-
 class _Ended(NamedTuple):
     """A run of a program: how it ended, and its steps."""
 
@@ -185,7 +177,7 @@ class _Pair:
             twin.bench._native.keep_runs()
         self._olds = [{new.id: old for old, new in twin.programs.items()} for twin in self.twins]
         left, right = self.twins
-        names = _unique((number, made.name) for number, made in sorted(left.maps.items()))
+        names = unique_names((number, made.name) for number, made in sorted(left.maps.items()))
         self.contents = [Contents(name, left.maps[number], right.maps[number]) for number, name in names.items()]
         """Their maps."""
         self._taken = [self._take(twin) for twin in self.twins]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.bench.feed import Feed, feed_of
 from axebpf.bench.loaded import LoadedObject, programs_of
-from axebpf.bench.program import Program, ProgramStats
+from axebpf.bench.program import Program, ProgramStats, unique_names
 from axebpf.bench.twin import Twin
 from axebpf.errors import AttachError, AxebpfError, LoadError, ProgramFault
 
@@ -98,9 +98,7 @@ def cost(
         times = meter.times(taken, options)
         on_rbpf |= {program.id: (target, times[program.id]) for program in taken}
     found: dict[str, ProgramCost] = {}
-    for program in programs:
-        number = program.id
-        name = program.name if program.name not in found else f"{program.name}#{number}"
+    for number, name in unique_names((program.id, program.name) for program in programs).items():
         rbpf_target, rbpf_ns = on_rbpf.get(number, (None, None))
         found[name] = ProgramCost(places[number], counted[number], ours[number], rbpf_ns, rbpf_target, refused[number])
     return CostReport(feed.name, events, repetitions, found)

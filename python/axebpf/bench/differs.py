@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from axebpf.bench.program import Program
 from axebpf.errors import PortabilityWarning
 
-__all__ = ["warn"]
+if TYPE_CHECKING:
+    from axebpf.bench.program import Program
+    from axebpf.portability import Finding
+
+__all__ = ["differing", "warn"]
+
+
+def differing(programs: Iterable[Program]) -> Iterator[tuple[str, Finding, int]]:
+    """Of each that does: a sentence that says so, the first reason, and how many more there are."""
+    for program in programs:
+        report = program._portability("axvisor")
+        found = [finding for finding in report.findings if finding.effect == "differs"]
+        if report.verdict == "differs":
+            said = f"{program.name} comes to something else on AxVisor than on Linux, or may"
+            yield said, found[0], len(found) - 1
 
 
 def warn(programs: Iterable[Program]) -> None:
     """One PortabilityWarning for each of them, on behalf of whoever called `Bench.load`."""
-    for program in programs:
-        report = program._portability("axvisor")
-        if report.verdict != "differs":
-            continue
-        first, *others = [finding for finding in report.findings if finding.effect == "differs"]
-        more = f"; and {len(others)} more" if others else ""
+    for said, first, others in differing(programs):
+        more = f"; and {others} more" if others else ""
         warnings.warn(
-            f"{program.name} comes to something else on AxVisor than on Linux, or may: {first}{more} "
-            '(program.portability["axvisor"] has all)',
+            f'{said}: {first}{more} (program.portability["axvisor"] has all)',
             PortabilityWarning,
             stacklevel=_caller(),
         )

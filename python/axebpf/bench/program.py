@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from axebpf import _native
 from axebpf.errors import AttachError, BenchClosed, ProgramFault, SourceLine
+from axebpf.source_lines import SourceLines
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench
@@ -228,7 +228,7 @@ class Program:
     def last_run(self) -> LastRun | None:
         """How its latest run ended; None before the first."""
         last = self._native.last_run()
-        return None if last is None else LastRun(last[0], _Lines(self._native).at(last[0]), last[1])
+        return None if last is None else LastRun(last[0], SourceLines(self._native.lines).at(last[0]), last[1])
 
     @property
     def portability(self) -> Mapping[str, Portability]:
@@ -312,7 +312,7 @@ class Program:
         (_, fault, *_), steps = self._native.steps(bytes(ctx), limit, None, cpu)
         if fault is not None and not isinstance(fault, ProgramFault):
             raise fault  # of a helper written in Python
-        lines = _Lines(self._native)
+        lines = SourceLines(self._native.lines)
         return [Step(insn, depth, registers, lines.text(insn)) for insn, depth, registers in steps]
 
     def profile(self) -> list[tuple[int, int, str]]:
@@ -320,7 +320,7 @@ class Program:
 
         Raises AxebpfError on the engine rbpf, which counts none.
         """
-        lines = _Lines(self._native)
+        lines = SourceLines(self._native.lines)
         return [(insn, count, lines.text(insn)) for insn, count in self._native.profile()]
 
     def line_counts(self) -> list[tuple[SourceLine, int]]:
@@ -348,7 +348,7 @@ class Program:
 
     def _line(self, insn: int) -> SourceLine | None:
         """The source line of the instruction in a slot."""
-        return _Lines(self._native).at(insn)
+        return SourceLines(self._native.lines).at(insn)
 
     def _again(self) -> Program:
         """A second program of the same instructions, on the same maps, that is not among the bench's `programs` yet."""
@@ -367,20 +367,9 @@ class Program:
         return f"<Program {self.name}: {self.type or 'no type'}, {len(self._native.insns) // 8} instructions>"
 
 
-class _Lines:
-    """The source lines of a program by slot."""
-
-    def __init__(self, native: _native.Program) -> None:
-        lines = native.lines
-        self._slots = [slot for slot, *_ in lines]
-        self._lines = [SourceLine(file, line, column, text.strip()) for _, file, line, column, text in lines]
-
-    def at(self, insn: int) -> SourceLine | None:
-        """The line of the instruction in a slot: the last one that begins there or before."""
-        index = bisect.bisect_right(self._slots, insn)
-        return self._lines[index - 1] if index else None
-
-    def text(self, insn: int) -> str:
-        """The same as `file:line: text`, or empty."""
-        line = self.at(insn)
-        return "" if line is None else f"{line.file}:{line.line}: {line.text}"
+def unique_names(named: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Names by number; one that is taken gets the number too: `count`, `count#7`."""
+    names: dict[int, str] = {}
+    for number, name in named:
+        names[number] = f"{name}#{number}" if name in names.values() else name
+    return names

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from axebpf.bench.program import ProgramStats, stats_of
+from axebpf.bench.program import ProgramStats, stats_of, unique_names
 from axebpf.errors import HypervisorError
 
 if TYPE_CHECKING:
@@ -120,15 +120,16 @@ def stream_for(bench: Bench, workload: str | Workload | Stream, parameters: Mapp
 
 
 def _program_deltas(bench: Bench, then: Before) -> dict[str, ProgramStats]:
-    out: dict[str, ProgramStats] = {}
+    ran: dict[int, tuple[str, ProgramStats]] = {}
     for program in bench._programs:
         stats = program.stats
         # A callback may have loaded a program meanwhile: that has done nothing before.
         if (old := then.programs.get(program.id)) is not None:
-            ran = None if stats.instructions is None else stats.instructions - (old.instructions or 0)
-            counts = stats.runs - old.runs, stats.misses - old.misses, stats.faults - old.faults, ran
+            executed = None if stats.instructions is None else stats.instructions - (old.instructions or 0)
+            counts = stats.runs - old.runs, stats.misses - old.misses, stats.faults - old.faults, executed
             worst = program._native.worst(then.watches[program.id])
             stats = stats_of((*counts, stats.calls - old.calls), worst)
         if stats.runs or stats.misses:
-            out[program.name if program.name not in out else f"{program.name}#{program.id}"] = stats
-    return out
+            ran[program.id] = program.name, stats
+    names = unique_names((number, name) for number, (name, _) in ran.items())
+    return {name: ran[number][1] for number, name in names.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from axebpf.bench import Bench, CostReport, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
+from axebpf.bench.differs import differing
 from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.objects import read_object
 from axebpf.cli.progress import progress
@@ -235,15 +236,9 @@ class Session:
 
 def _say_what_differs(file: str, loaded: LoadedObject) -> None:
     """On standard error, as a warning: the programs of an object that are computed differently on AxVisor."""
-    for program in loaded.values():
-        found = [f for f in program.portability["axvisor"].findings if f.effect == "differs"]
-        if found:
-            more = f"\n  {len(found) - 1} more; axebpf check --target axvisor has all" if found[1:] else ""
-            print(
-                f"axebpf: {file}: {program.name} comes to something else on AxVisor than on Linux, or may:\n"
-                f"  {found[0]}{more}",
-                file=sys.stderr,
-            )
+    for said, first, others in differing(loaded.values()):
+        more = f"\n  {others} more; axebpf check --target axvisor has all" if others else ""
+        print(f"axebpf: {file}: {said}:\n  {first}{more}", file=sys.stderr)
 
 
 def plain_globals(loaded: LoadedObject) -> dict[str, Any]:
