@@ -232,9 +232,10 @@ impl Map {
             self.check(py, "value", value, value_size)?;
         }
         let entries: Vec<_> = entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
-        let _bench = self.shared.enter(py)?;
-        map::update_batch(self.map.as_ref(), &entries, flags).map_err(|(done, errno)| {
-            let message = format!("update_batch: {}, after {done} of {}", errno.text(), entries.len());
+        let bench = self.shared.enter(py)?;
+        bench.update_map_batch(&*self.map, &entries, flags).map_err(|(done, Refusal { errno, why })| {
+            let why = why.unwrap_or_else(|| errno.text().to_owned());
+            let message = format!("update_batch: {why}, after {done} of {}", entries.len());
             exception(py, "MapError", (errno.0, message), &[("map", self.text(py)), ("done", number(py, done.into()))])
         })
     }

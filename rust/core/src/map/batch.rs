@@ -10,7 +10,7 @@
 use crate::errno::Errno;
 use crate::map::access;
 use crate::map::kind::{Keys, MapKind};
-use crate::map::{Map, MapSpec};
+use crate::map::{Map, MapSpec, NoObjects, Objects, Refusal};
 
 /// Entries that a batch has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,8 +97,21 @@ pub fn lookup_and_delete_batch(
 /// Those of an update; `EINVAL` for flags (also `BPF_NOEXIST` and `BPF_EXIST`), and where there is not a value for each
 /// key; `ENOTSUPP` for kinds without it.
 pub fn update_batch(map: &dyn Map, entries: &[(&[u8], &[u8])], flags: u64) -> Result<(), (u32, Errno)> {
-    begin(map, Command::Update, flags).map_err(|errno| (0, errno))?;
-    one_by_one(entries, |(key, value)| map.update_user(key, value, flags))
+    update_batch_by_number(map, entries, flags, &NoObjects).map_err(|(done, refusal)| (done, refusal.errno))
+}
+
+/// As [`update_batch`], where things have numbers: for a kind that holds things, each value is the number of one.
+///
+/// # Errors
+/// As [`update_batch`], and those of [`Map::update_by_number`].
+pub fn update_batch_by_number(
+    map: &dyn Map,
+    entries: &[(&[u8], &[u8])],
+    flags: u64,
+    objects: &dyn Objects,
+) -> Result<(), (u32, Refusal)> {
+    begin(map, Command::Update, flags).map_err(|errno| (0, errno.into()))?;
+    one_by_one(entries, |(key, value)| map.update_by_number(key, value, flags, objects))
 }
 
 /// `BPF_MAP_DELETE_BATCH`: deletes entries one after the other; how many were, and why not all.
@@ -110,8 +123,8 @@ pub fn delete_batch(map: &dyn Map, keys: &[&[u8]], flags: u64) -> Result<(), (u3
     one_by_one(keys, |key| map.delete_user(key))
 }
 
-fn one_by_one<T>(items: &[T], each: impl Fn(&T) -> Result<(), Errno>) -> Result<(), (u32, Errno)> {
-    (0..).zip(items).try_for_each(|(done, item)| each(item).map_err(|errno| (done, errno)))
+fn one_by_one<T, E>(items: &[T], each: impl Fn(&T) -> Result<(), E>) -> Result<(), (u32, E)> {
+    (0..).zip(items).try_for_each(|(done, item)| each(item).map_err(|why| (done, why)))
 }
 
 /// A walk in batches that goes on behind the last key; where that key is gone, from the first, as `next_key` does.

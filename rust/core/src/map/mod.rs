@@ -31,7 +31,7 @@ use crate::errno::Errno;
 use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
-pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
+pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch, update_batch_by_number};
 pub use create::{MAX_BYTES, create, create_with};
 pub use error::MapError;
 pub use kind::{

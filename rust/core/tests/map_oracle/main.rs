@@ -13,5 +13,12 @@ mod numbered;
 mod perf;
 mod programs;
 mod sequences;
+mod shapes;
 mod tail_calls;
+mod things;
 mod user;
+
+/// How many operations a test does, which usually is so many: `AXEBPF_OPERATIONS` asks for more.
+fn operations(usual: usize) -> usize {
+    std::env::var("AXEBPF_OPERATIONS").map_or(usual, |n| n.parse().unwrap())
+}

@@ -13,11 +13,7 @@ use axebpf_core::map::{
 use crate::engine_support::{Lab, assemble, program, told};
 use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec, spec as spec_of};
-
-/// Helper calls of one kind, about: `AXEBPF_OPERATIONS` asks for more.
-fn operations() -> usize {
-    std::env::var("AXEBPF_OPERATIONS").map_or(1000, |n| n.parse().unwrap())
-}
+use crate::operations;
 
 /// Calls of one program.
 const CALLS: usize = 40;
@@ -244,7 +240,7 @@ fn compare(spec: &MapSpec, seed: u64) {
     let theirs = [spec, &results].map(|spec| KernelMap::create(spec, cpus).expect("a valid spec"));
     let mut ring = (spec.kind == MapKind::RingBuf).then(|| theirs[0].ring(spec.max_entries as usize));
     let mut random = Random(seed);
-    for _ in 0..operations().div_ceil(CALLS) {
+    for _ in 0..operations(1000).div_ceil(CALLS) {
         let mut script = Script { text: String::new(), random: &mut random, spec, results: 0, labels: 0 };
         script.write();
         let text = script.text;

@@ -11,6 +11,7 @@ use axebpf_core::map::{
 
 use crate::kernel::{self, KernelMap};
 use crate::map_support::{Random, spec, walk};
+use crate::operations;
 
 /// Flags that do not change what the bpf(2) side may do, and the two that do.
 const FLAGS: [u32; 8] = [
@@ -23,11 +24,6 @@ const FLAGS: [u32; 8] = [
     BPF_F_ZERO_SEED,
     BPF_F_MMAPABLE,
 ];
-
-/// Operations of one test, over all its maps: `AXEBPF_OPERATIONS` asks for more.
-fn operations() -> usize {
-    std::env::var("AXEBPF_OPERATIONS").map_or(20_000, |n| n.parse().unwrap())
-}
 
 struct Pair {
     spec: MapSpec,
@@ -280,7 +276,7 @@ fn compare(specs: &[MapSpec]) {
         specs.iter().flat_map(|spec| FLAGS.map(|more| MapSpec { flags: spec.flags | more, ..spec.clone() }));
     let maps: Vec<_> = with_flags.filter(|spec| allowed(spec) && spec.flags & exclusive != exclusive).collect();
     for (seed, spec) in (0..).zip(&maps) {
-        Pair::new(spec.clone()).run(seed, operations().div_ceil(maps.len()));
+        Pair::new(spec.clone()).run(seed, operations(20_000).div_ceil(maps.len()));
     }
 }
 
