@@ -6,12 +6,15 @@
 mod create;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
+mod flag_sets;
+mod function_info;
 mod kernel;
 #[path = "../map_support/mod.rs"]
 mod map_support;
 mod numbered;
 mod perf;
 mod programs;
+mod script;
 mod sequences;
 mod shapes;
 mod tail_calls;
