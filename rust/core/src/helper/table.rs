@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::HelperFn;
 use super::rows::ROWS;
+use crate::map::MapUse;
 use crate::nearest::{hint, nearest};
 use crate::program::ProgramType;
 
@@ -41,6 +42,8 @@ pub struct Implementation {
     pub params: &'static str,
     /// Kinds of the arguments in r1 and up; registers behind them are not looked at.
     pub args: &'static [ArgKind],
+    /// What is done with the map among the arguments; none where there is none.
+    pub map_use: Option<MapUse>,
     /// Kind of r0.
     pub result: ReturnKind,
     /// The function.

@@ -9,7 +9,7 @@
 
 use crate::errno::Errno;
 use crate::map::access;
-use crate::map::kind::{Keys, MapKind};
+use crate::map::uses::Command;
 use crate::map::{Map, MapSpec, NoObjects, Objects, Refusal};
 
 /// Entries that a batch has read.
@@ -25,33 +25,10 @@ pub struct Entries {
     pub next: Vec<u8>,
 }
 
-/// A batch command, as a kind may have it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Command {
-    Lookup,
-    LookupAndDelete,
-    Update,
-    Delete,
-}
-
-/// Whether maps of a kind have a batch command.
-fn has(kind: MapKind, command: Command) -> bool {
-    match kind.rules().map(|rules| rules.keys) {
-        Some(Keys::Index) => {
-            let values = !matches!(kind, MapKind::ProgArray | MapKind::PerfEventArray);
-            values && matches!(command, Command::Lookup | Command::Update)
-        }
-        Some(Keys::Bytes) => true,
-        Some(Keys::Prefix) => command != Command::LookupAndDelete,
-        Some(Keys::None) | None => false,
-    }
-}
-
 /// What every command checks first.
 fn begin(map: &dyn Map, command: Command, flags: u64) -> Result<(), Errno> {
-    let reads = matches!(command, Command::Lookup | Command::LookupAndDelete);
-    map.begin_batch_user(reads, command != Command::Lookup)?;
-    if !has(map.spec().kind, command) {
+    map.begin_batch_user(command.reads(), command.writes())?;
+    if !map.spec().kind.has(command) {
         return Err(Errno::ENOTSUPP);
     }
     access::known(flags)?;
@@ -71,7 +48,7 @@ pub fn lookup_batch(
     flags: u64,
     out: &mut Entries,
 ) -> Result<(), Errno> {
-    begin(map, Command::Lookup, flags)?;
+    begin(map, Command::LookupBatch, flags)?;
     if count == 0 { Ok(()) } else { map.walk_user(from, count, false, out) }
 }
 
@@ -86,7 +63,7 @@ pub fn lookup_and_delete_batch(
     flags: u64,
     out: &mut Entries,
 ) -> Result<(), Errno> {
-    begin(map, Command::LookupAndDelete, flags)?;
+    begin(map, Command::LookupAndDeleteBatch, flags)?;
     if count == 0 { Ok(()) } else { map.walk_user(from, count, true, out) }
 }
 
@@ -110,7 +87,7 @@ pub fn update_batch_by_number(
     flags: u64,
     objects: &dyn Objects,
 ) -> Result<(), (u32, Refusal)> {
-    begin(map, Command::Update, flags).map_err(|errno| (0, errno.into()))?;
+    begin(map, Command::UpdateBatch, flags).map_err(|errno| (0, errno.into()))?;
     one_by_one(entries, |(key, value)| map.update_by_number(key, value, flags, objects))
 }
 
@@ -119,7 +96,7 @@ pub fn update_batch_by_number(
 /// # Errors
 /// Those of a delete; `EINVAL` for flags; `ENOTSUPP` for kinds without it.
 pub fn delete_batch(map: &dyn Map, keys: &[&[u8]], flags: u64) -> Result<(), (u32, Errno)> {
-    begin(map, Command::Delete, flags).map_err(|errno| (0, errno))?;
+    begin(map, Command::DeleteBatch, flags).map_err(|errno| (0, errno))?;
     one_by_one(keys, |key| map.delete_user(key))
 }
 

@@ -21,6 +21,7 @@ mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
+mod uses;
 mod values;
 
 use std::ops::ControlFlow;
@@ -44,6 +45,8 @@ pub use perf::{BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK, BUFFER, MAX_DATA, PerfEventA
 pub use programs::ProgArray;
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
+
+pub use uses::{Command, MapUse, Uses};
 
 pub use ringbuf::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS, BPF_RB_RING_SIZE};
 
