@@ -309,6 +309,8 @@ pub struct Memory<'r> {
     /// What the run must give up, and its dynptrs.
     pub(crate) held: Held,
     regions: &'r dyn Region,
+    /// It stays on the thread of its run, which the regions may count on.
+    local: PhantomData<*const ()>,
 }
 
 impl<'r> Memory<'r> {
@@ -335,6 +337,7 @@ impl<'r> Memory<'r> {
             extra: Vec::new(),
             held: Held::NOTHING,
             regions,
+            local: PhantomData,
         }
     }
 
@@ -355,6 +358,7 @@ impl<'r> Memory<'r> {
             extra: self.extra.clone(),
             held: Held::NOTHING,
             regions,
+            local: PhantomData,
         };
         memory.set_frames(depth);
         memory
