@@ -11,6 +11,7 @@ mod create;
 mod error;
 mod hash;
 mod kind;
+mod lock;
 mod lpm;
 mod lru;
 mod numbered;
@@ -48,7 +49,9 @@ pub(crate) use values::{append as read_value, store as write_value};
 
 pub use uses::{Command, MapUse, Uses};
 
-pub use ringbuf::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS, BPF_RB_RING_SIZE};
+pub use ringbuf::{
+    BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_PROD_POS, BPF_RB_RING_SIZE,
+};
 
 /// What a map is created from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +88,8 @@ pub enum Holds<'m> {
 /// What `for_each` calls with each entry: key, value. `Break` ends the walk.
 pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
 
-/// A map, shared by programs and the bench. Every method may be called from any thread.
+/// A map, shared by programs and the bench. Every method may be called from any thread, unless the map is told that it
+/// is alone ([`Map::set_alone`]).
 ///
 /// The first group of methods is what the helpers do, on behalf of a program on `cpu`; the `*_user` group is what
 /// bpf(2) does. A pointer that [`Map::lookup`] or [`Map::reserve`] returned stays valid memory until the map is
@@ -164,7 +168,19 @@ pub trait Map: Region {
         Err(Errno::EINVAL)
     }
 
-    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded.
+    /// `bpf_ringbuf_output`: a record of these bytes, submitted.
+    ///
+    /// # Errors
+    /// As [`Map::reserve`].
+    fn output(&self, data: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        let record = self.reserve(data.len() as u64)?;
+        // SAFETY: a reserved record has as many writable bytes.
+        unsafe { data.copy_to(record.as_ptr()) };
+        self.commit(record.as_ptr() as u64, flags, false)
+    }
+
+    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded. Whoever reserved them reaches them, and
+    /// no other run: [`Region::window`] does not tell of them.
     ///
     /// # Errors
     /// `EAGAIN` when there is no room, now or ever; kinds without it: `EINVAL`.
@@ -279,12 +295,30 @@ pub trait Map: Region {
         self.len() == 0
     }
 
+    /// Says whether it is *alone*: whether one thread at a time uses it. It may then leave out what only threads need
+    /// that use it at once; a map that [`create`] has made is not alone. A map of maps hands it on to its maps.
+    ///
+    /// # Safety
+    /// While it is alone, all calls of it, and of what it lends ([`Map::holds`]), come from one thread at a time, and
+    /// happen before those of the next. No other call is going on while this one is.
+    unsafe fn set_alone(&self, alone: bool) {
+        let _ = alone;
+    }
+
     /// A run begins that may look values up. A map whose memory programs cannot reach by itself lends them copies,
     /// until as many runs have ended ([`Map::end_run`]).
     fn begin_run(&self) {}
 
     /// A run has ended: what its program has stored through looked-up values is in the map.
     fn end_run(&self) {}
+
+    /// How often commits to a ring buffer have woken its consumer, whether one waited or not.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for other kinds, and for a ring buffer that does not know.
+    fn wakeups_user(&self) -> Result<u64, Errno> {
+        Err(Errno::ENOTSUPP)
+    }
 
     /// Removes the oldest submitted record of a ring buffer and appends its payload to `out`; false when there is
     /// none. Discarded records are passed over; a busy one stops the consumer.

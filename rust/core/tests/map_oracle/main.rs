@@ -4,6 +4,7 @@
 #![allow(clippy::duplicate_mod)] // the random numbers come with both support modules
 
 mod create;
+mod dynptr;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 mod flag_sets;
@@ -14,6 +15,7 @@ mod map_support;
 mod numbered;
 mod perf;
 mod programs;
+mod ring;
 mod script;
 mod sequences;
 mod shapes;

@@ -18,7 +18,7 @@ use crate::perf;
 use crate::script::{self, CALLS, INNER_KEYS, RESULTS};
 
 /// The instructions with descriptors in place of slots.
-fn with_descriptors(insns: &[Insn], fds: [i32; 2]) -> Vec<[u8; 8]> {
+pub fn with_descriptors(insns: &[Insn], fds: &[i32]) -> Vec<[u8; 8]> {
     let names_map = |insn: &Insn| insn.code == 0x18 && [imm64::MAP_FD, imm64::MAP_VALUE].contains(&insn.src);
     let patched =
         insns.iter().map(|insn| if names_map(insn) { Insn { imm: fds[insn.imm as usize], ..*insn } } else { *insn });
@@ -53,12 +53,16 @@ impl Both {
     }
 
     fn with<T>(&self, bench: &Bench, body: impl FnOnce(&dyn Map) -> T) -> T {
-        body(&*bench.map(self.ours).expect("it is there").map)
+        let map = bench.map(self.ours).expect("it is there");
+        // SAFETY: on the bench's thread, and for this call.
+        body(&**unsafe { map.shared() })
     }
 
     /// The same entries on both sides; the records of a ring buffer and of perf events are taken.
     fn compare(&mut self, bench: &Bench, text: &str) {
-        let ours = &*bench.map(self.ours).expect("it is there").map;
+        let map = bench.map(self.ours).expect("it is there");
+        // SAFETY: on the bench's thread, and for this call.
+        let ours = &**unsafe { map.shared() };
         let what = format!("{:?}\n{text}", self.spec);
         if let Some(ring) = &mut self.ring {
             // Beyond eight bytes records hold what was in the ring before.
@@ -101,7 +105,8 @@ fn put(bench: &Bench, outer: &Both, key: u32, inner: Option<&Both>) {
         return;
     };
     let number = (inner.ours as u32).to_le_bytes();
-    outer.with(bench, |outer| bench.update_map(outer, &key, &number, 0)).unwrap();
+    // SAFETY: a map of this bench.
+    outer.with(bench, |outer| unsafe { bench.update_map(outer, &key, &number, 0) }).unwrap();
     outer.theirs.update(&key, &inner.theirs.fd().to_le_bytes(), 0).unwrap();
 }
 
@@ -126,8 +131,8 @@ fn compare(spec: &MapSpec, outer: Option<MapKind>, seed: u64, calls: usize) {
             let text = script::write(&mut random, spec, outer.is_some());
             let insns = assemble(&text);
             let main = outer.as_ref().unwrap_or(&maps[0]);
-            let there = Program::load(&with_descriptors(&insns, [main.theirs.fd(), results.theirs.fd()]));
-            let code = with_descriptors(&insns, [0, 1]).concat();
+            let there = Program::load(&with_descriptors(&insns, &[main.theirs.fd(), results.theirs.fd()]));
+            let code = with_descriptors(&insns, &[0, 1]).concat();
             let numbers = [(0, main.ours), (1, results.ours)];
             let here = bench.load_bytes("p", &code, "raw_tracepoint", "GPL", &numbers).unwrap();
             let run =
