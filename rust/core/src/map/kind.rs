@@ -4,6 +4,7 @@
 //! it was measured on Linux 6.18, and `tests/map_oracle` measures it again.
 
 use crate::map::uses::{Command, MapUse, Uses};
+use crate::program::ProgramType;
 
 /// `BPF_F_NO_PREALLOC`: memory is taken as entries come.
 pub const BPF_F_NO_PREALLOC: u32 = 1 << 0;
@@ -129,6 +130,13 @@ impl Rules {
 
     const fn not_sleepable(self) -> Rules {
         Rules { sleepable: false, ..self }
+    }
+
+    /// Whether programs of a type may use it. Linux keeps programs that may sleep from some kinds: of the types here,
+    /// those are of type `syscall`.
+    #[must_use]
+    pub fn may_be_used_by(self, program_type: ProgramType) -> bool {
+        self.sleepable || program_type != ProgramType::Syscall
     }
 }
 

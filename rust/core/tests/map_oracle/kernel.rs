@@ -215,6 +215,11 @@ pub const RAW_TRACEPOINT: u32 = 17;
 /// `enum bpf_prog_type`.
 pub const XDP: u32 = 6;
 
+/// `enum bpf_prog_type`.
+pub const SYSCALL: u32 = 31;
+/// `BPF_F_SLEEPABLE`.
+const SLEEPABLE: u32 = 1 << 4;
+
 /// The id of a map or program, which is what looking it up gives.
 pub fn id_of(fd: i32) -> u32 {
     let mut info = [0_u32; 64];
@@ -237,7 +242,9 @@ impl Program {
     /// Loads a program of any type; else the errno, and what the verifier says.
     pub fn load_as(program_type: u32, insns: &[[u8; 8]]) -> Result<Program, (i32, String)> {
         let attr = Attr::new().u32(0, program_type).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
-        let mut attr = attr.u64(16, c"GPL".as_ptr() as u64);
+        // Of this type all programs may sleep.
+        let flags = if program_type == SYSCALL { SLEEPABLE } else { 0 };
+        let mut attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(44, flags);
         let (starts, btf) = (functions(insns), btf());
         let info = function_info(&starts);
         let btf_fd; // open until the program is loaded

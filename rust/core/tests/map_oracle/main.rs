@@ -22,6 +22,7 @@ mod shapes;
 mod tail_calls;
 mod things;
 mod user;
+mod uses;
 
 /// How many operations a test does, which usually is so many: `AXEBPF_OPERATIONS` asks for more.
 fn operations(usual: usize) -> usize {
