@@ -70,8 +70,7 @@ class _Numbered(HashMap):
     def items(self) -> Any:
         """Keys and things, as they are when the walk begins."""
         return [
-            (self.key_type.decode(key), self._thing(key, int.from_bytes(value, "little")))
-            for key, value in self._entries()
+            (self._decode_key(key), self._thing(key, int.from_bytes(value, "little"))) for key, value in self._entries()
         ]
 
     def values(self) -> Any:
@@ -111,7 +110,10 @@ class MapOfMaps(_Numbered):
         return self._things.wrap(inner)
 
     def _known(self, value: Any) -> Any:
-        return (self._things.map(value.id) or False) if isinstance(value, Map) else None
+        if not isinstance(value, Map):
+            return None
+        known = self._things.map(value.id)
+        return False if known is None else known  # an empty queue is false too
 
 
 class ProgramArray(_Numbered):
