@@ -227,9 +227,9 @@ def test_linuxs_errors_of_batches() -> None:
         with pytest.raises(MapError) as caught:
             call()
         assert caught.value.errno == errno
-    with pytest.raises(MapError, match="the key has 3 bytes, this map's have 4"):
-        array.delete_batch([b"abc"])
-    with pytest.raises(MapError, match="the value has 3 bytes, this map's have 4"):
+    with pytest.raises(MapError, match="the key of entry 1 has 3 bytes, this map's have 4"):
+        array.delete_batch([key(0), b"abc"])
+    with pytest.raises(MapError, match="the value of entry 0 has 3 bytes, this map's have 4"):
         array.update_batch({key(0): b"abc"})
 
 

@@ -36,7 +36,8 @@ class ArrayMap(_Keyed):
     """
 
     def __init__(self, native: _native.Map, key: Layout | None, value: Layout | None, cpus: int) -> None:
-        super().__init__(native, key or _INDEX, value, cpus)
+        # The key of a data section, or of a map made by hand, is not given.
+        super().__init__(native, _INDEX if key is None or key[0] == "bytes" else key, value, cpus)
 
     def __iter__(self) -> Iterator[int]:
         """The indices."""

@@ -36,7 +36,7 @@ class CpuValues(Mapping[Any, Any]):
 
     def __init__(self, of: _Keyed, cpu: int) -> None:
         if not of.is_per_cpu:
-            raise MapError(_EINVAL, f"the CPUs have no values of their own in a {of.type}", map=of.name)
+            raise MapError(_EINVAL, f"it has no values for each CPU: its type is {of.type}", map=of.name)
         if not 0 <= cpu < of._cpus:
             raise MapError(_EINVAL, f"no CPU {cpu}; this bench has {of._cpus}, from 0", map=of.name)
         self._of = of

@@ -57,8 +57,8 @@ class _Copy(Typed):
         return self._data[2]
 
     def _same_types(self, other: _Copy) -> None:
-        if type(self) is not type(other):
-            raise TypeError(f"a {self.type} and a {other.type} have no difference")
+        if type(self) is not type(other) or (isinstance(self, QueueSnapshot) and self.type != other.type):
+            raise TypeError(f"{self.name} is of type {self.type}, {other.name} of type {other.type}")
         for what, one, two in (
             ("keys", self.key_type, other.key_type),
             ("values", self.value_type, other.value_type),
@@ -107,18 +107,17 @@ class Snapshot(_Copy, Entries):
         later: Snapshot = after.snapshot() if isinstance(after, Map) else after
         self._same_types(later)
         old, new = dict(self._entries()), dict(later._entries())
-        changed = {}
-        for key, value in new.items():
-            if old.get(key, value) != value:
-                change = Change(self._decode_value(old[key]), later._decode_value(value))
-                if change.old != change.new:  # not only the padding of a structure
-                    changed[self._decode_key(key)] = change
-        return Diff(
-            later.name,
-            {later._decode_key(key): later._decode_value(value) for key, value in new.items() if key not in old},
-            {self._decode_key(key): self._decode_value(value) for key, value in old.items() if key not in new},
-            changed,
-        )
+        # What differs is found without Python code for each entry, then put into the order of the walk.
+        differ, gone = new.items() - old.items(), old.keys() - new.keys()
+        added, changed = {}, {}
+        for key, value in (entry for entry in new.items() if entry in differ):
+            decoded = later._decode_value(value)
+            if key not in old:
+                added[self._decode_key(key)] = decoded
+            elif (before := self._decode_value(old[key])) != decoded:  # not only the padding of a structure
+                changed[self._decode_key(key)] = Change(before, decoded)
+        removed = {self._decode_key(key): self._decode_value(value) for key, value in old.items() if key in gone}
+        return Diff(later.name, added, removed, changed)
 
     def __sub__(self, before: object) -> Diff:
         return before.diff(self) if isinstance(before, Snapshot) else NotImplemented
@@ -161,8 +160,6 @@ class QueueSnapshot(_Copy, Sequence[Any]):
         """
         later: QueueSnapshot = after.snapshot() if isinstance(after, Map) else after
         self._same_types(later)
-        if self.type != later.type:
-            raise TypeError(f"{self.name} is a {self.type}, {later.name} a {later.type}")
         old, new = self._values(), later._values()
         if self.type == "queue":
             kept = _overlap(old, new)
