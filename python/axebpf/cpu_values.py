@@ -19,6 +19,7 @@ from axebpf.errors import MapError
 if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
+    from rich.text import Text
 
     from axebpf.maps import _Keyed
 
@@ -88,7 +89,7 @@ class CpuValues(Mapping[Any, Any]):
 
         return html_entries(*self._table())
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Table | Text:
         """What `rich.print` shows: the first entries."""
         from axebpf.entry_table import rich_entries
 

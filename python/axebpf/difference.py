@@ -15,12 +15,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.entries import PerCpu
-from axebpf.entry_table import leaves
+from axebpf.entry_table import cell, leaves
 from axebpf.errors import NotFound, did_you_mean
 from axebpf.tables import HTML_ROWS, html_table, rich_table
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["Change", "Diff", "Diffs", "QueueDiff"]
 
@@ -82,7 +83,7 @@ class _Shown:
         """What a notebook shows: the first rows."""
         return html_table(*self._table())
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Table | Text:
         """What `rich.print` shows: the first rows."""
         return rich_table(*self._table())
 
@@ -144,8 +145,8 @@ class Diff(_Shown):
         for sign, key, change in changes:
             names, keys = zip(*leaves(key, "key"), strict=True)
             for name, old, new, delta in _members(change, "value"):
-                cells = ["" if cell is None else cell for cell in (old, new, delta)]
-                yield ["", *names, "member", "before", "after", "delta"], [sign, *keys, name, *cells]
+                values = ["" if value is None else cell(value) for value in (old, new, delta)]
+                yield ["", *names, "member", "before", "after", "delta"], [sign, *map(cell, keys), name, *values]
 
     def __repr__(self) -> str:
         return f"<Diff {self.name}: {len(self.added)} added, {len(self.removed)} removed, {len(self.changed)} changed>"
@@ -201,7 +202,7 @@ class QueueDiff(_Shown):
         for sign, values in (("-", self.removed), ("+", self.added)):
             for value in values:
                 names, members = zip(*leaves(value, "value"), strict=True)
-                yield ["", *names], [sign, *members]
+                yield ["", *names], [sign, *map(cell, members)]
 
     def __repr__(self) -> str:
         return f"<QueueDiff {self.name}: {len(self.added)} pushed, {len(self.removed)} taken>"

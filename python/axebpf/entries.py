@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["Entries", "PerCpu", "Typed", "paired"]
 
@@ -138,7 +139,7 @@ class Typed:
 
         return html_entries(*self._table(), self._key_name)
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Table | Text:
         """What `rich.print` shows: the first entries."""
         from axebpf.entry_table import rich_entries
 

@@ -11,8 +11,9 @@ from axebpf.tables import HTML_ROWS, html_table, rich_table
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
-__all__ = ["adds", "cells", "html_entries", "leaves", "rich_entries"]
+__all__ = ["adds", "cell", "cells", "html_entries", "leaves", "rich_entries"]
 
 _MANY_CPUS = 8
 """CPUs that have columns of their own; of more, only the sum is shown."""
@@ -59,11 +60,11 @@ def _rows(entries: Iterator[tuple[Any, Any]], key_name: str) -> tuple[list[str],
     """The names of the columns, and the cells of the first entries."""
     lines = [cells(key, value, key_name) for key, value in islice(entries, HTML_ROWS)]
     head = [name for name, _ in lines[0]] if lines else []
-    return head, [[_plain(value) for _, value in line] for line in lines]
+    return head, [[cell(value) for _, value in line] for line in lines]
 
 
-def _plain(value: Any) -> Any:
-    """A value as a cell shows it: text where bytes are text, the name of what has one."""
+def cell(value: Any) -> Any:
+    """A value as a cell shows it: bytes as text or hexadecimal, what has a name by its name."""
     if isinstance(value, bytes):
         return value.decode() if all(0x20 <= byte < 0x7F for byte in value) else value.hex(" ")
     return getattr(value, "name", value)
@@ -75,7 +76,7 @@ def html_entries(title: str, entries: Iterator[tuple[Any, Any]], total: int, key
     return html_table(title, head, rows, total)
 
 
-def rich_entries(title: str, entries: Iterator[tuple[Any, Any]], total: int, key_name: str = "key") -> Table:
+def rich_entries(title: str, entries: Iterator[tuple[Any, Any]], total: int, key_name: str = "key") -> Table | Text:
     """Entries as a table for a terminal."""
     head, rows = _rows(entries, key_name)
     return rich_table(title, head, rows, total)

@@ -19,6 +19,7 @@ from axebpf.errors import BenchClosed, KeyNotFound, MapError, NotFound, did_you_
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from axebpf import _native
     from axebpf.array_map import ArrayMap as ArrayMap
@@ -394,7 +395,7 @@ class MapTable(Mapping[str, Any]):
 
         return html_table(*self._overview())
 
-    def __rich__(self) -> Table:
+    def __rich__(self) -> Table | Text:
         from axebpf.tables import rich_table
 
         return rich_table(*self._overview())

@@ -15,7 +15,7 @@ gives an id.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.btf import Layout
@@ -76,6 +76,10 @@ class _Numbered(HashMap):
     def values(self) -> Any:
         """Things, as they are when the walk begins."""
         return [value for _, value in self.items()]
+
+    def _shown(self) -> tuple[Iterator[tuple[Any, Any]], int]:
+        found = self.items()
+        return iter(found), len(found)
 
     def _encode_value(self, value: Any) -> bytes:
         known = self._known(value)

@@ -25,6 +25,9 @@ from axebpf.errors import KeyNotFound, MapError, NotFound, did_you_mean
 from axebpf.maps import Map
 
 if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
     from axebpf.maps import _Keyed
     from axebpf.queue_map import QueueMap
 
@@ -249,7 +252,7 @@ class Snapshots(Mapping[str, Any]):
 
         return html_table(*self._overview())
 
-    def __rich__(self) -> Any:
+    def __rich__(self) -> Table | Text:
         from axebpf.tables import rich_table
 
         return rich_table(*self._overview())

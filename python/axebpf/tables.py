@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from rich.table import Table
+    from rich.text import Text
 
 __all__ = ["HTML_ROWS", "arrow_table", "columns_of", "html_table", "joined", "rich_table", "strided"]
 
@@ -112,13 +113,15 @@ def html_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]
     )
 
 
-def rich_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], total: int) -> Table:
-    """A table for a terminal, as `html_table`. Numbers stand to the right."""
+def rich_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], total: int) -> Table | Text:
+    """A table for a terminal, as `html_table`; without columns only the title. Numbers stand to the right."""
     from rich.table import Table
     from rich.text import Text
 
     shown = list(rows)
     rest = Text(f"… {total - len(shown)} more") if total > len(shown) else None
+    if not head:
+        return Text("\n").join([Text(title), *([rest] if rest else [])])
     table = Table(title=Text(title), caption=rest, title_justify="left", caption_justify="left")
     for place, name in enumerate(head):
         number = bool(shown) and isinstance(shown[0][place], (int, float))
