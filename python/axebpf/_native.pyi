@@ -23,6 +23,7 @@ __all__ = [
     "SymbolTable",
     "Tracepoint",
     "TracepointSpec",
+    "Values",
     "assemble",
     "disassemble",
     "gaps",
@@ -486,6 +487,21 @@ class Program:
         """As `run`, with slot, depth and r0 to r10 before each of the first `limit` instructions."""
 
 @final
+class Values:
+    """The memory of a map's values, which gives a read-only buffer. Views of it are live, and outlive the bench.
+
+    The value of entry `i` on CPU `c` begins at `i * stride + c * plane`.
+    """
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one entry to the next."""
+
+    @property
+    def plane(self) -> int:
+        """Bytes from one CPU to the next."""
+
+@final
 class Map:
     """The bpf(2) side of a map. Lengths are checked; what Linux refuses raises MapError with its errno."""
 
@@ -537,6 +553,9 @@ class Map:
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         """Creates or replaces."""
+
+    def update_cpu(self, key: bytes, cpu: int, value: bytes) -> None:
+        """Sets the value of one CPU of a per-CPU map; a key that is not there comes with zeroes for the others."""
 
     def delete(self, key: bytes) -> None:
         """Deletes. Raises KeyNotFound."""
@@ -598,6 +617,9 @@ class Map:
 
     def dump(self) -> tuple[bytes, bytes, int]:
         """All keys, all values, and how many."""
+
+    def values(self) -> Values | None:
+        """The memory of its values, where they lie in one place and are not to be copied; otherwise None."""
 
     def __len__(self) -> int:
         """Entries."""

@@ -17,6 +17,7 @@ mod spec;
 mod statistics;
 mod symbol;
 mod trace;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -57,4 +58,6 @@ mod _native {
     use super::statistics::histogram_buckets;
     #[pymodule_export]
     use super::symbol::SymbolTable;
+    #[pymodule_export]
+    use super::values::Values;
 }

@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::kind::BPF_F_RDONLY_PROG;
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Map, MapSpec, Visit};
+use crate::map::{Map, MapSpec, Table, Visit};
 use crate::memory::{Arena, Bytes, Region, Window};
 
 /// An array or per-CPU array.
@@ -177,6 +177,12 @@ impl Map for Array {
             unsafe { self.layout.append(|part| self.value(index, part), values) };
         }
         Ok(self.spec.max_entries as usize)
+    }
+
+    fn table_user(&self) -> Result<Table, Errno> {
+        self.access.read()?;
+        let start = NonNull::new(self.arena.as_ptr()).ok_or(Errno::EFAULT)?;
+        Ok(Table { start, len: self.arena.len(), stride: self.layout.stride, plane: self.plane })
     }
 
     fn len(&self) -> usize {
