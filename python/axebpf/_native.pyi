@@ -59,6 +59,14 @@ def helpers() -> list[tuple[int, str, str | None, bool, list[str]]]:
     only, and the program types that may call it.
     """
 
+def map_kinds() -> list[tuple[int, str, tuple[str, str, bool, list[list[str]]] | None]]:
+    """Every kind of map that Linux numbers.
+
+    A row has number and name, and where axebpf has such maps: what a person calls them, how they are keyed (`index`,
+    `bytes`, `prefix`, `none`), whether each CPU has values of its own, and four lists of names: creation flags, helpers
+    that they may be given to, commands of bpf(2) that not every kind has, types of program that may use them.
+    """
+
 def histogram_buckets() -> list[tuple[int, str]]:
     """Upper bound and label of each bucket of a histogram."""
 

@@ -8,6 +8,7 @@ mod error;
 mod filter;
 mod fire;
 mod map;
+mod map_kinds;
 mod object;
 mod portability;
 mod program;
@@ -34,6 +35,8 @@ mod _native {
     use super::filter::Filter;
     #[pymodule_export]
     use super::map::Map;
+    #[pymodule_export]
+    use super::map_kinds::map_kinds;
     #[pymodule_export]
     use super::object::Object;
     #[pymodule_export]

@@ -44,11 +44,15 @@ const FLAG_NAMES: [(u32, &str); 11] = [
     (BPF_F_INNER_MAP, "BPF_F_INNER_MAP"),
 ];
 
+/// Names of the creation flags that are among these.
+pub fn flag_names(flags: u32) -> impl Iterator<Item = &'static str> {
+    FLAG_NAMES.iter().filter(move |(bit, _)| flags & bit != 0).map(|(_, name)| *name)
+}
+
 /// Creation flags as text: names joined by `|`, unnamed bits as one number.
 #[must_use]
 pub fn flag_text(flags: u32) -> String {
-    let mut parts: Vec<String> =
-        FLAG_NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
+    let mut parts: Vec<String> = flag_names(flags).map(str::to_owned).collect();
     let rest = FLAG_NAMES.iter().fold(flags, |rest, (bit, _)| rest & !bit);
     if rest != 0 || parts.is_empty() {
         parts.push(format!("{rest:#x}"));
@@ -67,6 +71,19 @@ pub enum Keys {
     Prefix,
     /// By order only, or not at all: the key size is 0.
     None,
+}
+
+impl Keys {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Keys::Index => "index",
+            Keys::Bytes => "bytes",
+            Keys::Prefix => "prefix",
+            Keys::None => "none",
+        }
+    }
 }
 
 /// The rules of creation and of use of a kind that axebpf has.

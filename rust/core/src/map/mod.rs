@@ -40,7 +40,8 @@ pub use error::MapError;
 pub use flags::{Operation, unknown_flags};
 pub use kind::{
     BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
-    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules,
+    flag_names, flag_text,
 };
 pub use numbered::{NoObjects, Objects, Refusal};
 pub use of_maps::{Inner, OfMaps, Shape};

@@ -12,6 +12,7 @@ mod function_info;
 mod kernel;
 #[path = "../map_support/mod.rs"]
 mod map_support;
+mod misuse;
 mod numbered;
 mod perf;
 mod programs;
