@@ -8,7 +8,7 @@ use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::helper::VmContext;
-use axebpf_core::map::{MapKind, MapSpec};
+use axebpf_core::map::{LruOrder, MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use pyo3::exceptions::PyTypeError;
@@ -168,7 +168,7 @@ impl Bench {
     #[new]
     #[pyo3(signature = (
         *, cpus, clock, seed, statistics, trace_entries, budget,
-        target="linux", engine="auto", maps="auto", endless=false
+        target="linux", engine="auto", maps="auto", lru="exact", endless=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of one Python call")]
     fn new(
@@ -182,6 +182,7 @@ impl Bench {
         target: &str,
         engine: &str,
         maps: &str,
+        lru: &str,
         endless: bool,
     ) -> PyResult<Bench> {
         let target = crate::portability::target(py, target)?;
@@ -189,6 +190,7 @@ impl Bench {
             [("auto", EngineKind::Interpreter), ("interpreter", EngineKind::Interpreter), ("rbpf", EngineKind::Rbpf)];
         let engine = choice(py, "engine", engine, &engines)?;
         let maps = choice(py, "maps", maps, &[("auto", MapLibrary::Own), ("kbpf", MapLibrary::Kbpf)])?;
+        let lru = choice(py, "lru", lru, &[("exact", LruOrder::Exact), ("linux", LruOrder::Linux)])?;
         let clock = match clock {
             ClockArgument::Step(ns) => ClockMode::Step(ns),
             ClockArgument::Name(name) if name == "manual" => ClockMode::Manual,
@@ -198,7 +200,8 @@ impl Bench {
                 return Err(exception(py, "ClockError", (message,), &[]));
             }
         };
-        let options = Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, endless };
+        let options =
+            Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, lru, endless };
         let bench = bench::Bench::new(options).map_err(Error::from)?;
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));

@@ -36,7 +36,7 @@ use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
 use crate::event::{Filter, Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
 use crate::helper::VmContext;
-use crate::map::{Map, MapSpec};
+use crate::map::{LruOrder, Map, MapSpec};
 
 /// What a bench is made from.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +59,8 @@ pub struct Options {
     pub engine: EngineKind,
     /// Whose maps there are.
     pub maps: MapLibrary,
+    /// Which entries its own LRU maps drive out; kbpf-basic's have a rule of theirs.
+    pub lru: LruOrder,
     /// Lets programs that may loop run on rbpf, which nothing stops: for a process that somebody else can end.
     pub endless: bool,
 }
@@ -75,6 +77,7 @@ impl Default for Options {
             target: Target::Linux,
             engine: EngineKind::Interpreter,
             maps: MapLibrary::Own,
+            lru: LruOrder::Exact,
             endless: false,
         }
     }

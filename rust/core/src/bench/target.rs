@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BenchError, Options};
 use crate::engine::{EngineError, Interpreter, Runnable};
-use crate::map::{self, BUFFER, Holds, Map, MapSet, MapSpec};
+use crate::map::{self, BUFFER, Creation, Holds, Map, MapSet, MapSpec};
 use crate::program::{Program, ProgramType};
 
 /// Which hypervisor, or kernel, programs are run for.
@@ -77,7 +77,7 @@ impl Options {
                 },
             });
         }
-        let map = map::create_with(spec, self.cpus, inner)?;
+        let map = map::create_as(spec, self.cpus, &Creation { inner, lru: self.lru })?;
         if let Holds::Events(events) = map.holds() {
             // Fewer entries than CPUs, or one that the bench may not write to: as many as there can be.
             for cpu in 0..self.cpus {

@@ -54,7 +54,35 @@ pub fn create(spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
 ///
 /// # Errors
 /// As [`create`], and for an `inner` that is missing, of no use, or cannot be an inner map.
-pub fn create_with(mut spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, MapError> {
+pub fn create_with(spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, MapError> {
+    create_as(spec, cpus, &Creation { inner, ..Creation::default() })
+}
+
+/// Which entries an LRU map drives out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LruOrder {
+    /// The one that was used least recently.
+    #[default]
+    Exact,
+    /// Those that Linux 6.18 would: several at a time, by an approximate order of use.
+    Linux,
+}
+
+/// What a map is created with besides its spec.
+#[derive(Clone, Copy, Default)]
+pub struct Creation<'m> {
+    /// What the maps of a map of maps must be like.
+    pub inner: Option<&'m dyn Map>,
+    /// Of an LRU map.
+    pub lru: LruOrder,
+}
+
+/// As [`create`], with all that a map can be created with.
+///
+/// # Errors
+/// As [`create_with`].
+pub fn create_as(mut spec: MapSpec, cpus: u32, with: &Creation<'_>) -> Result<Arc<dyn Map>, MapError> {
+    let inner = with.inner;
     let Some(rules) = spec.kind.rules() else {
         return Err(MapError::Unsupported { map: spec.name, kind: spec.kind });
     };
@@ -81,7 +109,7 @@ pub fn create_with(mut spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Res
         (MapKind::BloomFilter, ..) => Bloom::new(spec).map(|map| Arc::new(map) as _),
         (_, Keys::None, _) => Queue::new(spec).map(|map| Arc::new(map) as _),
         (_, Keys::Index, _) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
-        (_, Keys::Bytes, _) => Hash::new(spec, value_cpus, rules).map(|map| Arc::new(map) as _),
+        (_, Keys::Bytes, _) => Hash::new(spec, cpus, rules, with.lru).map(|map| Arc::new(map) as _),
         (_, Keys::Prefix, _) => Lpm::new(spec).map(|map| Arc::new(map) as _),
     };
     // The only thing that can still fail is an allocation.

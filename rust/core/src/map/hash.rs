@@ -15,12 +15,16 @@ use parking_lot::Mutex;
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
 use crate::map::cells::Cells;
-use crate::map::kind::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
 use crate::map::lru::Lru;
+use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Entries, Map, MapSpec, Visit};
+use crate::map::{Entries, LruOrder, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
+
+/// The CPU whose nodes the bpf(2) side takes in Linux's order of use: here it has none of its own.
+const USER_CPU: u32 = 0;
 
 /// A hash map of any of the four kinds.
 pub(super) struct Hash {
@@ -35,7 +39,32 @@ struct State {
     table: HashTable<u32>,
     cells: Cells,
     slots: Slots,
-    lru: Option<Lru>,
+    lru: Option<Order>,
+}
+
+/// The order of use of an LRU hash.
+enum Order {
+    Exact(Lru),
+    Linux(Box<LinuxLru>),
+}
+
+impl Order {
+    /// An entry has been used.
+    #[inline]
+    fn touch(&mut self, slot: u32) {
+        match self {
+            Order::Exact(lru) => lru.touch(slot),
+            Order::Linux(lru) => lru.touch(slot),
+        }
+    }
+
+    /// An entry ends.
+    fn remove(&mut self, slot: u32) {
+        match self {
+            Order::Exact(lru) => lru.remove(slot),
+            Order::Linux(lru) => lru.remove(slot),
+        }
+    }
 }
 
 /// A cell to write a value to.
@@ -55,9 +84,47 @@ impl State {
         self.table.find(hash, |cell| unsafe { self.cells.has_key(*cell, key.as_ptr()) }).copied()
     }
 
-    /// The cell of a key for a new value, by the flags of an update.
-    fn place(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+    /// The cell of a key for a new value, by the flags of an update on a CPU.
+    #[inline]
+    fn place(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
         access::update_flags(flags)?;
+        if let Some(Order::Linux(_)) = self.lru {
+            self.place_as_linux(cpu, key, flags)
+        } else {
+            self.settle(key, flags)
+        }
+    }
+
+    /// [`State::place`] in Linux's order of use: each update takes a node first, which may drive out entries, also the
+    /// very one that is to be updated; an update that fails, or changes a value in place, gives it back.
+    #[cold]
+    fn place_as_linux(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+        let in_place = self.cells.layout.per_cpu;
+        let node = if in_place && flags == BPF_EXIST { None } else { Some(self.take_node(cpu)?) };
+        let placed = self.settle(key, flags);
+        if let (Some(Order::Linux(lru)), Some(node)) = (&mut self.lru, node) {
+            match &placed {
+                Ok(Target { cell, new: true }) => lru.bind(node, self.slots.slot(*cell)),
+                Ok(Target { cell, new: false }) if !in_place => lru.exchange(node, self.slots.slot(*cell)),
+                _ => lru.give_back(node),
+            }
+        }
+        placed
+    }
+
+    /// A node of Linux's order of use, once the entries are gone that make room for it.
+    fn take_node(&mut self, cpu: u32) -> Result<u32, Errno> {
+        let Some(Order::Linux(lru)) = &mut self.lru else { return Err(Errno::ENOMEM) };
+        let node = lru.take(cpu);
+        while let Some(Order::Linux(lru)) = &mut self.lru
+            && let Some(slot) = lru.next_evicted()
+        {
+            self.evict(self.slots.cell(slot));
+        }
+        node.ok_or(Errno::ENOMEM)
+    }
+
+    fn settle(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
         let State { table, cells, slots, lru } = self;
         // SAFETY: `Hash` lets only keys of the key size pass.
         let hash = unsafe { cells.hash(key.as_ptr()) };
@@ -89,7 +156,8 @@ impl State {
         let (slot, cell) = match self.slots.take(|cell| self.cells.grow(cell))? {
             Some(taken) => taken,
             None => {
-                let oldest = self.lru.as_ref().and_then(Lru::oldest).ok_or(Errno::E2BIG)?;
+                let Some(Order::Exact(lru)) = &self.lru else { return Err(Errno::E2BIG) };
+                let oldest = lru.oldest().ok_or(Errno::E2BIG)?;
                 self.evict(self.slots.cell(oldest));
                 // The slot just freed is the next to be taken.
                 self.slots.take(|_| Ok(()))?.ok_or(Errno::E2BIG)?
@@ -100,7 +168,7 @@ impl State {
         // From the copy: the caller's bytes are a program's, and may change at any moment.
         let hash = self.cells.hash_of(cell);
         self.table.insert_unique(hash, cell, |cell| self.cells.hash_of(*cell));
-        if let Some(lru) = &mut self.lru {
+        if let Some(Order::Exact(lru)) = &mut self.lru {
             lru.insert(slot);
         }
         Ok(Target { cell, new: true })
@@ -144,9 +212,9 @@ impl State {
 }
 
 impl Hash {
-    /// An empty map; `cpus` is 1 for one that is not per CPU.
-    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules) -> Result<Hash, Errno> {
-        let layout = ValueLayout::new(spec.value_size, cpus, rules.per_cpu);
+    /// An empty map for a bench of `cpus` CPUs.
+    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules, order: LruOrder) -> Result<Hash, Errno> {
+        let layout = ValueLayout::new(spec.value_size, if rules.per_cpu { cpus } else { 1 }, rules.per_cpu);
         let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
@@ -154,7 +222,14 @@ impl Hash {
             table: HashTable::new(),
             cells: Cells::new(spec.key_size, layout, cells, preallocate)?,
             slots: Slots::new(spec.max_entries, preallocate)?,
-            lru: if rules.lru { Some(Lru::new(spec.max_entries)?) } else { None },
+            lru: match order {
+                _ if !rules.lru => None,
+                LruOrder::Exact => Some(Order::Exact(Lru::new(spec.max_entries)?)),
+                LruOrder::Linux => {
+                    let shared = spec.flags & BPF_F_NO_COMMON_LRU == 0;
+                    Some(Order::Linux(Box::new(LinuxLru::new(spec.max_entries, cpus, shared)?)))
+                }
+            },
         };
         state.cells.grow(0)?;
         if preallocate {
@@ -232,7 +307,7 @@ impl Map for Hash {
             return Err(Errno::EINVAL);
         }
         let mut state = self.state.lock();
-        let Target { cell, new } = state.place(key, flags)?;
+        let Target { cell, new } = state.place(cpu, key, flags)?;
         // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes. Both lie in
         // windows of one value each, so they are the same value or apart.
         unsafe { values::store(state.cells.value(cell, part), value.as_ptr(), self.layout.size) };
@@ -288,7 +363,7 @@ impl Map for Hash {
         let key = self.user_key(key)?;
         access::sized(value, self.layout.user_size())?;
         let mut state = self.state.lock();
-        let Target { cell, .. } = state.place(key, flags)?;
+        let Target { cell, .. } = state.place(USER_CPU, key, flags)?;
         // SAFETY: the parts of a cell's value: 8-aligned, `stride` bytes each.
         unsafe { self.layout.store_user(|part| state.cells.value(cell, part), value) };
         Ok(())

@@ -13,6 +13,7 @@ mod hash;
 mod kind;
 mod lpm;
 mod lru;
+mod lru_linux;
 mod numbered;
 mod of_maps;
 mod perf;
@@ -32,7 +33,7 @@ use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
-pub use create::{MAX_BYTES, create, create_with};
+pub use create::{Creation, LruOrder, MAX_BYTES, create, create_as, create_with};
 pub use error::MapError;
 pub use kind::{
     BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,

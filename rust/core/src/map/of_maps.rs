@@ -13,7 +13,7 @@ use crate::map::error::MapError;
 use crate::map::hash::Hash;
 use crate::map::kind::{BPF_F_INNER_MAP, BPF_F_RDONLY, BPF_F_WRONLY, MapKind, Rules, flag_text};
 use crate::map::numbered::{self, NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
-use crate::map::{Holds, Map, MapSpec, Visit};
+use crate::map::{Holds, LruOrder, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
 
 /// What the inner maps of a map of maps must be like.
@@ -161,7 +161,7 @@ pub(super) struct HashOfMaps {
 
 impl HashOfMaps {
     pub(super) fn new(spec: MapSpec, shape: Shape, rules: Rules) -> Result<HashOfMaps, Errno> {
-        Ok(HashOfMaps { numbers: Hash::new(spec, 1, rules)?, shape, maps: Mutex::default() })
+        Ok(HashOfMaps { numbers: Hash::new(spec, 1, rules, LruOrder::Exact)?, shape, maps: Mutex::default() })
     }
 
     /// The number at a key, whatever flags say of reading.

@@ -7,6 +7,7 @@ mod create;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 mod kernel;
+mod lru;
 #[path = "../map_support/mod.rs"]
 mod map_support;
 mod numbered;
