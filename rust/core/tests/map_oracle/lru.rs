@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use axebpf_core::map::{
-    BPF_EXIST, BPF_F_NO_COMMON_LRU, BPF_NOEXIST, Creation, Entries, LruOrder, Map, MapKind, MapSpec, create_as,
-    lookup_batch,
+    BPF_EXIST, BPF_F_NO_COMMON_LRU, BPF_NOEXIST, Creation, Entries, LruOrder, MapKind, MapSpec, create_as, lookup_batch,
 };
 use axebpf_core::memory::Bytes;
 
