@@ -355,7 +355,7 @@ impl Bench {
     /// # Errors
     /// As [`Bench::create_map`].
     pub fn create_map_with(&self, spec: MapSpec, inner: Option<&dyn Map>) -> Result<usize, BenchError> {
-        let map = self.options.create_map(spec, inner)?;
+        let map = self.options.create_map(spec, inner, None)?;
         Ok(self.add_map(BenchMap { map, object: None, key_type: None, value_type: None }))
     }
 

@@ -19,7 +19,7 @@ use crate::map::perf::PerfEventArray;
 use crate::map::programs::ProgArray;
 use crate::map::queue::Queue;
 use crate::map::ringbuf::RingBuf;
-use crate::map::{Map, MapSpec};
+use crate::map::{Map, MapSpec, spin};
 
 /// The most memory that one map may take, in bytes: beyond it creation answers `ENOMEM`, as Linux does on a machine
 /// that has no more. Memory is only used where entries are.
@@ -75,6 +75,8 @@ pub struct Creation<'m> {
     pub inner: Option<&'m dyn Map>,
     /// Of an LRU map.
     pub lru: LruOrder,
+    /// Where in each value a `struct bpf_spin_lock` lies, in bytes.
+    pub spin_lock: Option<u32>,
 }
 
 /// As [`create`], with all that a map can be created with.
@@ -87,7 +89,10 @@ pub fn create_as(mut spec: MapSpec, cpus: u32, with: &Creation<'_>) -> Result<Ar
         return Err(MapError::Unsupported { map: spec.name, kind: spec.kind });
     };
     check(&spec, rules)?;
-    let shape = Shape::of_inner(&spec, inner.map(Map::spec))?;
+    let shape = Shape::of_inner(&spec, inner)?;
+    if let Some(lock) = with.spin_lock {
+        spin::check(&spec, lock)?;
+    }
     let cpus = cpus.max(1);
     if spec.flags & BPF_F_NO_COMMON_LRU != 0 {
         // Linux deals the entries out to the CPUs evenly.
@@ -108,8 +113,8 @@ pub fn create_as(mut spec: MapSpec, cpus: u32, with: &Creation<'_>) -> Result<Ar
         (MapKind::RingBuf, ..) => RingBuf::new(spec).map(|map| Arc::new(map) as _),
         (MapKind::BloomFilter, ..) => Bloom::new(spec).map(|map| Arc::new(map) as _),
         (_, Keys::None, _) => Queue::new(spec).map(|map| Arc::new(map) as _),
-        (_, Keys::Index, _) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
-        (_, Keys::Bytes, _) => Hash::new(spec, cpus, rules, with.lru).map(|map| Arc::new(map) as _),
+        (_, Keys::Index, _) => Array::new(spec, value_cpus, with).map(|map| Arc::new(map) as _),
+        (_, Keys::Bytes, _) => Hash::new(spec, cpus, rules, with).map(|map| Arc::new(map) as _),
         (_, Keys::Prefix, _) => Lpm::new(spec).map(|map| Arc::new(map) as _),
     };
     // The only thing that can still fail is an allocation.

@@ -13,14 +13,15 @@ use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 use crate::errno::Errno;
-use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
+use crate::map::access::{self, Access, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::cells::Cells;
 use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
 use crate::map::lru::Lru;
 use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
+use crate::map::spin::{self, SpinLock};
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Entries, LruOrder, Map, MapSpec, Visit};
+use crate::map::{Creation, Entries, LruOrder, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
 
 /// The CPU whose nodes the bpf(2) side takes in Linux's order of use: here it has none of its own.
@@ -213,8 +214,9 @@ impl State {
 
 impl Hash {
     /// An empty map for a bench of `cpus` CPUs.
-    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules, order: LruOrder) -> Result<Hash, Errno> {
-        let layout = ValueLayout::new(spec.value_size, if rules.per_cpu { cpus } else { 1 }, rules.per_cpu);
+    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules, with: &Creation<'_>) -> Result<Hash, Errno> {
+        let parts = if rules.per_cpu { cpus } else { 1 };
+        let layout = ValueLayout::new(spec.value_size, parts, rules.per_cpu).with_lock(with.spin_lock);
         let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
@@ -222,7 +224,7 @@ impl Hash {
             table: HashTable::new(),
             cells: Cells::new(spec.key_size, layout, cells, preallocate)?,
             slots: Slots::new(spec.max_entries, preallocate)?,
-            lru: match order {
+            lru: match with.lru {
                 _ if !rules.lru => None,
                 LruOrder::Exact => Some(Order::Exact(Lru::new(spec.max_entries)?)),
                 LruOrder::Linux => {
@@ -235,7 +237,8 @@ impl Hash {
         if preallocate {
             state.table.try_reserve(spec.max_entries as usize, |_| 0).map_err(|_| Errno::ENOMEM)?;
         }
-        Ok(Hash { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
+        let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
+        Ok(Hash { access, layout, state: Mutex::new(state), spec })
     }
 
     /// What bpf(2) checks before it looks at the value of an update.
@@ -246,6 +249,34 @@ impl Hash {
     /// What bpf(2) checks before it takes an entry.
     pub(super) fn may_take(&self, flags: u64) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)
+    }
+
+    /// Does something with the value of a cell, under its lock where the flags say so.
+    #[inline]
+    fn guarded<T>(&self, state: &State, cell: u32, flags: u64, work: impl FnOnce() -> T) -> Result<T, Errno> {
+        match self.layout.lock {
+            // SAFETY: inside a value of a cell, on a multiple of four; no window has it.
+            Some(lock) if flags & BPF_F_LOCK != 0 => {
+                unsafe { SpinLock::at(state.cells.value(cell, 0).wrapping_add(lock as usize)) }.under(work)
+            }
+            _ => Ok(work()),
+        }
+    }
+
+    /// An update with `BPF_F_LOCK`, which changes a value where it is, under its lock. A new one is nobody's yet.
+    #[cold]
+    fn update_under_lock(&self, key: Bytes<'_>, value: *const u8, flags: u64) -> Result<(), Errno> {
+        self.access.lock(flags)?;
+        let rest = flags & !BPF_F_LOCK;
+        access::update_flags(rest)?;
+        let mut state = self.state.lock();
+        let (cell, flags) = match state.find(key) {
+            Some(_) if rest == BPF_NOEXIST => return Err(Errno::EEXIST),
+            Some(cell) => (cell, flags),
+            None => (state.place(USER_CPU, key, rest)?.cell, rest),
+        };
+        // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes.
+        self.guarded(&state, cell, flags, || unsafe { self.layout.store(state.cells.value(cell, 0), value) })
     }
 
     #[inline]
@@ -261,8 +292,7 @@ impl Hash {
 
 impl Region for Hash {
     fn window(&self, address: u64) -> Option<Window> {
-        let state = self.state.lock();
-        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
+        spin::beside(self.value_around(address)?, self.layout.lock, address)
     }
 
     fn describe(&self, address: u64) -> Option<String> {
@@ -290,6 +320,15 @@ impl Map for Hash {
         &self.spec
     }
 
+    fn spin_lock(&self) -> Option<u32> {
+        self.layout.lock
+    }
+
+    fn value_around(&self, address: u64) -> Option<Window> {
+        let state = self.state.lock();
+        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
+    }
+
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {
         let part = self.layout.part(cpu).filter(|_| self.is_key(key))?;
         let mut state = self.state.lock();
@@ -306,11 +345,14 @@ impl Map for Hash {
         if !self.is_key(key) || value.len() != self.layout.size {
             return Err(Errno::EINVAL);
         }
+        if flags & BPF_F_LOCK != 0 {
+            return self.update_under_lock(key, value.as_ptr(), flags);
+        }
         let mut state = self.state.lock();
         let Target { cell, new } = state.place(cpu, key, flags)?;
         // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes. Both lie in
         // windows of one value each, so they are the same value or apart.
-        unsafe { values::store(state.cells.value(cell, part), value.as_ptr(), self.layout.size) };
+        unsafe { self.layout.store(state.cells.value(cell, part), value.as_ptr()) };
         // A key that is new by a program is zero on the other CPUs. Last, as `value` may lie in this very cell.
         for other in (0..self.layout.cpus).filter(|other| new && *other != part) {
             // SAFETY: as above.
@@ -354,14 +396,16 @@ impl Map for Hash {
         let key = self.user_key(key)?;
         let state = self.state.lock();
         let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        state.append_value(cell, out);
-        Ok(())
+        self.guarded(&state, cell, flags, || state.append_value(cell, out))
     }
 
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         self.access.update(flags)?;
         let key = self.user_key(key)?;
         access::sized(value, self.layout.user_size())?;
+        if flags & BPF_F_LOCK != 0 {
+            return self.update_under_lock(key, value.as_ptr(), flags);
+        }
         let mut state = self.state.lock();
         let Target { cell, .. } = state.place(USER_CPU, key, flags)?;
         // SAFETY: the parts of a cell's value: 8-aligned, `stride` bytes each.
@@ -377,7 +421,10 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
-        self.state.lock().remove(key, |state, cell| state.append_value(cell, out))
+        let mut state = self.state.lock();
+        let cell = state.find(key).ok_or(Errno::ENOENT)?;
+        self.guarded(&state, cell, flags, || state.append_value(cell, out))?;
+        state.remove(key, |_, _| ())
     }
 
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
@@ -404,7 +451,8 @@ impl Map for Hash {
             let Some(slot) = state.slots.next_live(from) else { break };
             let cell = state.slots.cell(slot);
             state.cells.append_key(cell, &mut out.keys);
-            state.append_value(cell, &mut out.values);
+            // A walk is not told whether under their locks. To take them, where there are any, is never wrong.
+            self.guarded(&state, cell, BPF_F_LOCK, || state.append_value(cell, &mut out.values))?;
             if remove {
                 state.evict(cell);
             }

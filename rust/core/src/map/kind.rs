@@ -202,6 +202,17 @@ impl MapKind {
         matches!(self, MapKind::ArrayOfMaps | MapKind::HashOfMaps)
     }
 
+    /// Whether Linux takes BTF types for its keys and values.
+    pub(super) const fn has_types(self) -> bool {
+        match self {
+            MapKind::Queue | MapKind::Stack | MapKind::RingBuf => false,
+            _ => match self.rules() {
+                Some(rules) => !rules.by_number,
+                None => false,
+            },
+        }
+    }
+
     /// The kinds that axebpf has, by number.
     pub fn offered() -> impl Iterator<Item = MapKind> {
         MapKind::ALL.iter().copied().filter(|kind| kind.rules().is_some())

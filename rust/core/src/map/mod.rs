@@ -22,6 +22,7 @@ mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
+mod spin;
 mod values;
 
 use std::ops::ControlFlow;
@@ -43,6 +44,7 @@ pub use numbered::{NoObjects, Objects, Refusal};
 pub use of_maps::{Inner, OfMaps, Shape};
 pub use perf::{BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK, BUFFER, MAX_DATA, PerfEventArray, PerfRecord};
 pub use programs::ProgArray;
+pub use spin::{SPIN_LOCK, SpinLock};
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
 
@@ -99,6 +101,16 @@ pub trait Map: Region {
     /// What its entries are.
     fn holds(&self) -> Holds<'_> {
         Holds::Values
+    }
+
+    /// Where in each of its values a spin lock lies, in bytes.
+    fn spin_lock(&self) -> Option<u32> {
+        None
+    }
+
+    /// The whole value around an address, its spin lock included, if it is live memory of this map.
+    fn value_around(&self, address: u64) -> Option<Window> {
+        self.window(address)
     }
 
     /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind without values by key.
