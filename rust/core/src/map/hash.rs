@@ -10,12 +10,12 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
 use hashbrown::HashTable;
-use parking_lot::Mutex;
 
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::cells::Cells;
 use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::lock::Lock;
 use crate::map::lru::Lru;
 use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
@@ -32,7 +32,7 @@ pub(super) struct Hash {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -238,7 +238,7 @@ impl Hash {
             state.table.try_reserve(spec.max_entries as usize, |_| 0).map_err(|_| Errno::ENOMEM)?;
         }
         let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
-        Ok(Hash { access, layout, state: Mutex::new(state), spec })
+        Ok(Hash { access, layout, state: Lock::new(state), spec })
     }
 
     /// What bpf(2) checks before it looks at the value of an update.
@@ -318,6 +318,11 @@ impl Region for Hash {
 impl Map for Hash {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.state.set_alone(alone) };
     }
 
     fn spin_lock(&self) -> Option<u32> {
