@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from axebpf.numbered_maps import Things
     from axebpf.perf_events import PerfEventArray as PerfEventArray
     from axebpf.perf_events import PerfRecord as PerfRecord
+    from axebpf.queue_map import QueueMap as QueueMap
+    from axebpf.ring_buffer import RingBuffer as RingBuffer
 
-__all__ = ["ArrayMap", "Batch", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
+__all__ = ["ArrayMap", "Batch", "HashMap", "Map", "MapTable", "PerCpu"]
 
 BPF_ANY, BPF_NOEXIST, BPF_EXIST = 0, 1, 2
 """Flags of `update`: create or replace, create only, replace only."""
@@ -408,102 +410,6 @@ class ArrayMap(_Keyed):
             self.update(index.to_bytes(4, "little"), zero, BPF_ANY)
 
 
-class QueueMap(Map):
-    """A `queue` or `stack`. Iterating does not take: `list(q)` is what `pop` would give, one by one."""
-
-    def append(self, value: Any) -> None:
-        """Pushes a value. Raises MapError E2BIG when it is full."""
-        self.push(self._encode_value(value))
-
-    def take(self) -> Any:
-        """Pops a value. Raises IndexError when it is empty."""
-        data = self.pop()
-        if data is None:
-            raise IndexError(f"{self.name} is empty")
-        return self._decode_value(data)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self._decode_value(value) for _, value in self._entries())
-
-    def to_numpy(self) -> np.ndarray[Any, Any]:
-        """A copy of the values as an array, in the order of `pop`."""
-        import numpy as np
-
-        return np.frombuffer(self._native.dump()[1], self.value_type.dtype)
-
-    def to_arrow(self) -> pa.Table:
-        """A copy as an Arrow table, in the order of `pop`: a column a member, else `value`."""
-        from axebpf.tables import arrow_table, columns_of
-
-        _, values, count = self._native.dump()
-        return arrow_table(columns_of(self.value_type, "value", values, count, self.value_size))
-
-    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
-        from axebpf.tables import HTML_ROWS
-
-        return [self.value_type.name], [(value,) for value, _ in zip(self, range(HTML_ROWS), strict=False)]
-
-
-class RingBuffer(Map):
-    """A `ringbuf`. Iterating consumes: each record is given once, in the order of reservation.
-
-    `typed("slow_exit")` makes it give values of that C type instead of bytes.
-    """
-
-    def __init__(self, native: _native.Map, cpus: int, find_type: Callable[[str], Layout]) -> None:
-        super().__init__(native, None, None, cpus)
-        self._find_type = find_type
-        self._record: Codec | None = None
-
-    def typed(self, name: str) -> RingBuffer:
-        """Types the records by a structure of the object's BTF. Raises NotFound for an unknown name."""
-        self._record = codec_of(self._find_type(name))
-        return self
-
-    def consume(self) -> Any:
-        """The oldest submitted record, or None; discarded ones are passed over, a reserved one ends the reading."""
-        data = self._native.consume()
-        return data if data is None or self._record is None else self._record.decode(data)
-
-    def __iter__(self) -> Iterator[Any]:
-        while (record := self.consume()) is not None:
-            yield record
-
-    def read(self) -> list[Any]:
-        """All submitted records."""
-        return list(self)
-
-    def _next(self) -> bytes | None:
-        return self._native.consume()
-
-    def _take(self) -> tuple[Codec, bytes, int]:
-        """The type, the bytes and the number of all submitted records, each cut to the type's size."""
-        if self._record is None:
-            raise MapError(_EINVAL, "its records have no type: say which, as typed('slow_exit')", map=self.name)
-        size = self._record.size
-        records: list[bytes] = []
-        while (data := self._next()) is not None:
-            if len(data) < size:
-                message = f"record {len(records)} has {len(data)} bytes, {self._record.name} {size}"
-                raise MapError(_EINVAL, message, map=self.name)
-            records.append(data[:size])
-        return self._record, b"".join(records), len(records)
-
-    def to_numpy(self) -> np.ndarray[Any, Any]:
-        """Takes all submitted records, as an array of the type that `typed` has set. Raises MapError without one."""
-        import numpy as np
-
-        record, data, _ = self._take()
-        return np.frombuffer(data, record.dtype)
-
-    def to_arrow(self) -> pa.Table:
-        """Takes all submitted records, as an Arrow table with a column a member. Raises MapError without a type."""
-        from axebpf.tables import arrow_table, columns_of
-
-        record, data, count = self._take()
-        return arrow_table(columns_of(record, "value", data, count, record.size))
-
-
 def wrap(
     native: _native.Map,
     key: Layout | None,
@@ -523,8 +429,12 @@ def wrap(
 
         return PerfEventArray(native, cpus, find_type)
     if kind == "ringbuf":
+        from axebpf.ring_buffer import RingBuffer
+
         return RingBuffer(native, cpus, find_type)
     if kind in ("queue", "stack"):
+        from axebpf.queue_map import QueueMap
+
         return QueueMap(native, None, value, cpus)
     if kind == "lpm_trie":
         from axebpf.prefix_map import PrefixMap
@@ -603,6 +513,8 @@ _LATER = {
     **dict.fromkeys(_BY_NUMBER, "map_registry"),
     **dict.fromkeys(("MapOfMaps", "ProgramArray"), "numbered_maps"),
     **dict.fromkeys(("PerfEventArray", "PerfRecord"), "perf_events"),
+    "QueueMap": "queue_map",
+    "RingBuffer": "ring_buffer",
 }
 """Names that come when they are first used, and the module of each."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.errors import MapError
-from axebpf.maps import RingBuffer
+from axebpf.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     import pyarrow as pa

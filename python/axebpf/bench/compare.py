@@ -22,8 +22,8 @@ from axebpf.bench.program import Program, unique_names
 from axebpf.bench.run import Progress
 from axebpf.bench.twin import Twin, bench_like
 from axebpf.errors import AttachError, AxebpfError, BenchClosed, LoadError, PortabilityError, ProgramFault
-from axebpf.maps import RingBuffer
 from axebpf.portability import GAPS
+from axebpf.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench

@@ -10,7 +10,8 @@ from axebpf.bench.comparison import MOST, MapComparison
 from axebpf.bench.origin import ObjectOrigin
 from axebpf.btf import codec_of
 from axebpf.errors import MapError
-from axebpf.maps import ArrayMap, HashMap, Map, RingBuffer
+from axebpf.maps import ArrayMap, HashMap, Map
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = ["Contents"]
 

@@ -11,8 +11,9 @@ from axebpf.bench import AXVISOR_MAPS, Bench
 from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import Link, Program
 from axebpf.errors import AttachError, MapError
-from axebpf.maps import ArrayMap, HashMap, Map, MapTable, QueueMap
+from axebpf.maps import ArrayMap, HashMap, Map, MapTable
 from axebpf.numbered_maps import MapOfMaps, ProgramArray
+from axebpf.queue_map import QueueMap
 from axebpf.tracepoints import BUILTIN
 
 __all__ = ["Twin", "bench_like"]

@@ -13,7 +13,8 @@ from axebpf.cli.console import BAR, Column, Screen
 from axebpf.cli.session import MapView, Session
 from axebpf.cli.units import BUCKETS, duration, number, sparkline
 from axebpf.cli.values import Enums, cell, leaves
-from axebpf.maps import PerCpu, RingBuffer
+from axebpf.maps import PerCpu
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = [
     "count",

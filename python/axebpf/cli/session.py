@@ -18,7 +18,9 @@ from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
 from axebpf.errors import AttachError, LoadError, MapError, NotFound, PortabilityWarning, ProgramFault, did_you_mean
-from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
+from axebpf.maps import ArrayMap, HashMap, Map
+from axebpf.queue_map import QueueMap
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from axebpf.bloom_filter import BloomFilter
 from axebpf.errors import AxebpfError
-from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
+from axebpf.maps import ArrayMap, HashMap, Map, PerCpu
 from axebpf.pytest_plugin.text import shown
+from axebpf.queue_map import QueueMap
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = ["explain"]
 

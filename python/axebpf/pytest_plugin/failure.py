@@ -11,9 +11,11 @@ from axebpf.bench import Program
 from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.values import Enums
 from axebpf.errors import AxebpfError, SourceLine
-from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
+from axebpf.maps import ArrayMap, HashMap, Map, PerCpu
 from axebpf.pytest_plugin.fixture import TestedBench
 from axebpf.pytest_plugin.text import shown, shown_field
+from axebpf.queue_map import QueueMap
+from axebpf.ring_buffer import RingBuffer
 from axebpf.trace import Event
 
 __all__ = ["end_in_the_test", "sections"]

@@ -1,5 +1,6 @@
 //! Helpers: one table (id, name, prototype, implementation); files by subject.
 
+mod dynptr;
 mod format;
 mod hypervisor;
 mod inner;

@@ -49,7 +49,9 @@ pub use spin::{SPIN_LOCK, SpinLock};
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
 
-pub use ringbuf::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS, BPF_RB_RING_SIZE};
+pub use ringbuf::{
+    BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_PROD_POS, BPF_RB_RING_SIZE,
+};
 
 /// What a map is created from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +178,19 @@ pub trait Map: Region {
         Err(Errno::EINVAL)
     }
 
-    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded.
+    /// `bpf_ringbuf_output`: a record of these bytes, submitted.
+    ///
+    /// # Errors
+    /// As [`Map::reserve`].
+    fn output(&self, data: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        let record = self.reserve(data.len() as u64)?;
+        // SAFETY: a reserved record has as many writable bytes.
+        unsafe { data.copy_to(record.as_ptr()) };
+        self.commit(record.as_ptr() as u64, flags, false)
+    }
+
+    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded. Whoever reserved them reaches them, and
+    /// no other run: [`Region::window`] does not tell of them.
     ///
     /// # Errors
     /// `EAGAIN` when there is no room, now or ever; kinds without it: `EINVAL`.
@@ -307,6 +321,14 @@ pub trait Map: Region {
 
     /// A run has ended: what its program has stored through looked-up values is in the map.
     fn end_run(&self) {}
+
+    /// How often commits to a ring buffer have woken its consumer, whether one waited or not.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for other kinds, and for a ring buffer that does not know.
+    fn wakeups_user(&self) -> Result<u64, Errno> {
+        Err(Errno::ENOTSUPP)
+    }
 
     /// Removes the oldest submitted record of a ring buffer and appends its payload to `out`; false when there is
     /// none. Discarded records are passed over; a busy one stops the consumer.

@@ -4,6 +4,7 @@
 #![allow(clippy::duplicate_mod)] // the random numbers come with both support modules
 
 mod create;
+mod dynptr;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 mod kernel;
@@ -13,6 +14,7 @@ mod map_support;
 mod numbered;
 mod perf;
 mod programs;
+mod ring;
 mod sequences;
 mod tail_calls;
 mod user;

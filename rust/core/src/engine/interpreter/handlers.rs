@@ -611,7 +611,7 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
     // SAFETY: the machine is valid and nothing else refers to it.
     let (machine, run) = unsafe { (&mut *m, &mut *(*m).run) };
     if run.depth == machine.bottom {
-        if run.depth == 1 && !run.memory.outstanding().is_empty() {
+        if run.depth == 1 && run.owes() {
             // SAFETY: passed on as it was promised.
             return unsafe { stop(pc, m, n, run.unreleased()) };
         }

@@ -155,8 +155,8 @@ impl Interpreted {
         }
         let args = [input.args[0], input.args[1], 0, 0, 0];
         let result = active.enter::<OBSERVED>(&mut run, 0, args);
-        if !run.memory.outstanding().is_empty() {
-            give_up(&run);
+        if run.owes() {
+            run.give_up();
         }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
         Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions, calls: run.calls }
@@ -187,14 +187,6 @@ impl Interpreted {
             line: self.program.line_of(insn).cloned(),
             fault,
         })
-    }
-}
-
-/// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
-#[cold]
-fn give_up(run: &Run<'_>) {
-    for &record in run.memory.outstanding() {
-        let _given_up = run.commit(record, 0, true);
     }
 }
 
@@ -229,9 +221,9 @@ impl Runnable for Interpreted {
             ..*run
         };
         let mut result = active.enter::<false>(&mut own, 0, [r1, r2, 0, 0, 0]);
-        if !own.memory.outstanding().is_empty() {
+        if own.owes() {
             result = result.and_then(|_| Err(own.unreleased()));
-            give_up(&own);
+            own.give_up();
         }
         (run.left, run.calls, run.tail_calls) = (own.left, own.calls, own.tail_calls);
         // Its frames are no longer live.
