@@ -30,6 +30,12 @@ pub trait Region: Send + Sync {
     /// The window must stay valid memory for as long as the region lives.
     fn window(&self, address: u64) -> Option<Window>;
 
+    /// Why an access of `size` bytes at an address is refused, where there is more to say than that no window has them.
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        let _ = (address, size);
+        None
+    }
+
     /// A stable name for an address of this region, such as `EXITS[3]+8`.
     fn describe(&self, address: u64) -> Option<String>;
 }
@@ -308,6 +314,8 @@ pub struct Memory<'r> {
     extra: Vec<Window>,
     /// What the run must give up, and its dynptrs.
     pub(crate) held: Held,
+    /// Whether some values have parts that are not accessible.
+    has_gaps: bool,
     regions: &'r dyn Region,
     /// It stays on the thread of its run, which the regions may count on.
     local: PhantomData<*const ()>,
@@ -336,6 +344,7 @@ impl<'r> Memory<'r> {
             context_start,
             extra: Vec::new(),
             held: Held::NOTHING,
+            has_gaps: false,
             regions,
             local: PhantomData,
         }
@@ -357,6 +366,7 @@ impl<'r> Memory<'r> {
             context_start: self.context_start,
             extra: self.extra.clone(),
             held: Held::NOTHING,
+            has_gaps: false,
             regions,
             local: PhantomData,
         };
@@ -467,6 +477,23 @@ impl<'r> Memory<'r> {
         self.read = cached;
         if window.writable {
             self.write = cached;
+        }
+    }
+
+    /// Says that values of the maps may have spin locks, which loads and stores must not touch: windows are asked for.
+    pub fn set_gaps(&mut self) {
+        self.has_gaps = true;
+    }
+
+    /// As [`Memory::expect`], for the whole value of a map.
+    ///
+    /// # Safety
+    /// As for [`Memory::expect`].
+    #[inline]
+    pub unsafe fn expect_value(&mut self, value: Window) {
+        if !self.has_gaps {
+            // SAFETY: the caller answers for it.
+            unsafe { self.expect(value) };
         }
     }
 
@@ -624,6 +651,7 @@ impl<'r> Memory<'r> {
     }
 
     fn fault(&self, address: u64, size: u64, write: bool, why: &'static str) -> Box<Fault> {
+        let why = self.regions.forbids(address, size).unwrap_or(why);
         Box::new(Fault::Memory { address, size, write, place: self.describe(address), why })
     }
 }

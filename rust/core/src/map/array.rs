@@ -91,6 +91,10 @@ impl Region for Array {
         spin::beside(self.value_around(address)?, self.layout.lock, address)
     }
 
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        spin::touched(self.value_around(address)?, self.layout.lock?, address, size)
+    }
+
     fn describe(&self, address: u64) -> Option<String> {
         let (index, part, offset) = self.locate(address)?;
         let cpu = if self.layout.per_cpu { format!("@cpu{part}") } else { String::new() };

@@ -295,6 +295,10 @@ impl Region for Hash {
         spin::beside(self.value_around(address)?, self.layout.lock, address)
     }
 
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        spin::touched(self.value_around(address)?, self.layout.lock?, address, size)
+    }
+
     fn describe(&self, address: u64) -> Option<String> {
         let state = self.state.lock();
         let place = state.cells.locate(address)?;

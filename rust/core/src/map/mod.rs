@@ -350,6 +350,10 @@ impl Region for MapSet {
         self.0.iter().find_map(|map| map.window(address))
     }
 
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        self.0.iter().find_map(|map| map.forbids(address, size))
+    }
+
     fn describe(&self, address: u64) -> Option<String> {
         self.0.iter().find_map(|map| map.describe(address))
     }

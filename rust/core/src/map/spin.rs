@@ -84,6 +84,13 @@ pub(super) fn beside(value: Window, lock: Option<u32>, address: u64) -> Option<W
     }
 }
 
+/// What [`crate::memory::Region::forbids`] answers of a value with a lock: an access that touches it is refused.
+pub(super) fn touched(value: Window, lock: u32, address: u64, size: u64) -> Option<&'static str> {
+    let lock = value.start + u64::from(lock);
+    let touches = address < lock + u64::from(SPIN_LOCK) && address.saturating_add(size) > lock;
+    touches.then_some("bpf_spin_lock cannot be accessed directly by load/store")
+}
+
 /// Whether values of such a map may have a lock at this offset.
 pub(super) fn check(spec: &MapSpec, lock: u32) -> Result<(), MapError> {
     let (map, kind) = (|| spec.name.clone(), spec.kind);
