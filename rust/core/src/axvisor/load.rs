@@ -222,7 +222,8 @@ impl Loader<'_> {
             ));
         }
         if implementation.args.contains(&ArgKind::SpinLock) {
-            let what = format!("helper {}#{id}: {RBPF} works on copies of values, in which there are no locks", found.name);
+            let what =
+                format!("helper {}#{id}: {RBPF} works on copies of values, in which there are no locks", found.name);
             return Err(refused(at, what));
         }
         if implementation.args.iter().any(|kind| kind.is_dynptr()) {

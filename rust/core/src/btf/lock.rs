@@ -54,7 +54,7 @@ impl LockWalk<'_> {
                     self.found.push(at);
                     return Ok(());
                 }
-                BtfKind::Struct { .. } if depth < MAX_DEPTH => return self.members(id, at, depth + 1),
+                BtfKind::Struct { .. } if depth + 1 < MAX_DEPTH => return self.members(id, at, depth + 1),
                 _ => return Ok(()),
             }
         }

@@ -251,32 +251,83 @@ impl Hash {
         self.access.lookup_and_delete(flags)
     }
 
-    /// Does something with the value of a cell, under its lock where the flags say so.
-    #[inline]
-    fn guarded<T>(&self, state: &State, cell: u32, flags: u64, work: impl FnOnce() -> T) -> Result<T, Errno> {
-        match self.layout.lock {
+    /// Does something with an entry under its value's lock, which whoever waits for it does not hold up: a program that
+    /// has it asks the map where it may store.
+    #[cold]
+    fn under_lock<T>(
+        &self,
+        find: impl Fn(&State) -> Result<u32, Errno>,
+        work: impl FnOnce(&mut State, u32) -> T,
+    ) -> Result<T, Errno> {
+        let at = self.layout.lock.ok_or(Errno::EINVAL)? as usize;
+        let mut work = Some(work);
+        spin::patiently(|| {
+            let mut state = self.state.lock();
+            let cell = match find(&state) {
+                Ok(cell) => cell,
+                Err(errno) => return Some(Err(errno)),
+            };
             // SAFETY: inside a value of a cell, on a multiple of four; no window has it.
-            Some(lock) if flags & BPF_F_LOCK != 0 => {
-                unsafe { SpinLock::at(state.cells.value(cell, 0).wrapping_add(lock as usize)) }.under(work)
+            let lock = unsafe { SpinLock::at(state.cells.value(cell, 0).wrapping_add(at)) };
+            if !lock.try_take() {
+                return None;
             }
-            _ => Ok(work()),
-        }
+            let done = work.take().map(|work| work(&mut state, cell));
+            lock.release();
+            done.map(Ok)
+        })?
     }
 
     /// An update with `BPF_F_LOCK`, which changes a value where it is, under its lock. A new one is nobody's yet.
     #[cold]
     fn update_under_lock(&self, key: Bytes<'_>, value: *const u8, flags: u64) -> Result<(), Errno> {
         self.access.lock(flags)?;
-        let rest = flags & !BPF_F_LOCK;
-        access::update_flags(rest)?;
-        let mut state = self.state.lock();
-        let (cell, flags) = match state.find(key) {
-            Some(_) if rest == BPF_NOEXIST => return Err(Errno::EEXIST),
-            Some(cell) => (cell, flags),
-            None => (state.place(USER_CPU, key, rest)?.cell, rest),
-        };
+        let flags = flags & !BPF_F_LOCK;
+        access::update_flags(flags)?;
         // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes.
-        self.guarded(&state, cell, flags, || unsafe { self.layout.store(state.cells.value(cell, 0), value) })
+        let store = |state: &mut State, cell| unsafe { self.layout.store(state.cells.value(cell, 0), value) };
+        loop {
+            let existing = |state: &State| match state.find(key) {
+                Some(_) if flags == BPF_NOEXIST => Err(Errno::EEXIST),
+                cell => cell.ok_or(Errno::ENOENT),
+            };
+            match self.under_lock(existing, store) {
+                Err(Errno::ENOENT) => {}
+                done => return done,
+            }
+            let mut state = self.state.lock();
+            // Unless another thread has added it meanwhile.
+            if state.find(key).is_none() {
+                let Target { cell, .. } = state.place(USER_CPU, key, flags)?;
+                store(&mut state, cell);
+                return Ok(());
+            }
+        }
+    }
+
+    /// [`Map::walk_user`] where values have locks: each is read under its own. It is not told whether it should, and to
+    /// take them is never wrong.
+    fn walk_under_locks(&self, mut from: u32, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        let next = |state: &State, from| state.slots.next_live(from).ok_or(Errno::ENOENT);
+        while out.count < count {
+            let read = |state: &mut State, cell| {
+                state.cells.append_key(cell, &mut out.keys);
+                state.append_value(cell, &mut out.values);
+                let slot = state.slots.slot(cell);
+                if remove {
+                    state.evict(cell);
+                }
+                slot
+            };
+            match self.under_lock(|state| next(state, from).map(|slot| state.slots.cell(slot)), read) {
+                Ok(slot) => from = slot + 1,
+                Err(Errno::ENOENT) => break,
+                Err(errno) => return Err(errno),
+            }
+            out.count += 1;
+        }
+        out.next = from.to_le_bytes().to_vec();
+        next(&self.state.lock(), from).map(drop)
     }
 
     #[inline]
@@ -403,9 +454,13 @@ impl Map for Hash {
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup(flags)?;
         let key = self.user_key(key)?;
+        let find = |state: &State| state.find(key).ok_or(Errno::ENOENT);
+        if flags & BPF_F_LOCK != 0 {
+            return self.under_lock(find, |state, cell| state.append_value(cell, out));
+        }
         let state = self.state.lock();
-        let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        self.guarded(&state, cell, flags, || state.append_value(cell, out))
+        state.append_value(find(&state)?, out);
+        Ok(())
     }
 
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -430,10 +485,14 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
-        let mut state = self.state.lock();
-        let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        self.guarded(&state, cell, flags, || state.append_value(cell, out))?;
-        state.remove(key, |_, _| ())
+        if flags & BPF_F_LOCK != 0 {
+            let taken = |state: &mut State, cell| {
+                state.append_value(cell, out);
+                state.evict(cell);
+            };
+            return self.under_lock(|state| state.find(key).ok_or(Errno::ENOENT), taken);
+        }
+        self.state.lock().remove(key, |state, cell| state.append_value(cell, out))
     }
 
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
@@ -454,14 +513,16 @@ impl Map for Hash {
     /// A batch ends before a slot, which is where the next begins, whatever is deleted meanwhile.
     fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
         let from = from.map(|from| from.try_into().map(u32::from_le_bytes).map_err(|_| Errno::EINVAL)).transpose()?;
-        let mut state = self.state.lock();
         let mut from = from.unwrap_or(0);
+        if self.layout.lock.is_some() {
+            return self.walk_under_locks(from, count, remove, out);
+        }
+        let mut state = self.state.lock();
         while out.count < count {
             let Some(slot) = state.slots.next_live(from) else { break };
             let cell = state.slots.cell(slot);
             state.cells.append_key(cell, &mut out.keys);
-            // A walk is not told whether under their locks. To take them, where there are any, is never wrong.
-            self.guarded(&state, cell, BPF_F_LOCK, || state.append_value(cell, &mut out.values))?;
+            state.append_value(cell, &mut out.values);
             if remove {
                 state.evict(cell);
             }

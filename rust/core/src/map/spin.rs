@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::errno::Errno;
 use crate::map::MapSpec;
@@ -16,9 +17,9 @@ use crate::memory::Window;
 /// Bytes of a lock, and what its offset is a multiple of.
 pub const SPIN_LOCK: u32 = 4;
 
-/// How often a thread gives way to others before it gives up waiting: a second and more. Who holds a lock calls nothing
-/// and soon lets go, unless its run is being looked at instruction by instruction.
-const PATIENCE: u32 = 1 << 22;
+/// How long a thread waits, giving way to others, before it gives up. Who holds a lock calls nothing and soon lets go,
+/// unless its run is being looked at instruction by instruction.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Words of a lock.
 const FREE: u32 = 0;
@@ -44,13 +45,12 @@ impl<'m> SpinLock<'m> {
     /// # Errors
     /// `EBUSY` where nobody lets go.
     pub fn take(self) -> Result<(), Errno> {
-        for _ in 0..PATIENCE {
-            if self.0.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok() {
-                return Ok(());
-            }
-            thread::yield_now();
-        }
-        Err(Errno::EBUSY)
+        patiently(|| self.try_take().then_some(()))
+    }
+
+    /// Takes the lock, if nobody has it.
+    pub(super) fn try_take(self) -> bool {
+        self.0.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Lets go of the lock.
@@ -67,6 +67,23 @@ impl<'m> SpinLock<'m> {
         let done = work();
         self.release();
         Ok(done)
+    }
+}
+
+/// Tries until something comes of it, and lets other threads go before each further try.
+///
+/// # Errors
+/// `EBUSY` where nothing ever does.
+pub(super) fn patiently<T>(mut attempt: impl FnMut() -> Option<T>) -> Result<T, Errno> {
+    let mut since = None;
+    loop {
+        if let Some(done) = attempt() {
+            return Ok(done);
+        }
+        if since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            return Err(Errno::EBUSY);
+        }
+        thread::yield_now();
     }
 }
 
@@ -94,12 +111,13 @@ pub(super) fn touched(value: Window, lock: u32, address: u64, size: u64) -> Opti
 /// Whether values of such a map may have a lock at this offset.
 pub(super) fn check(spec: &MapSpec, lock: u32) -> Result<(), MapError> {
     let (map, kind) = (|| spec.name.clone(), spec.kind);
+    let access = spec.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG);
+    // What Linux looks at first, where it takes types.
+    if access != 0 && kind.has_types() {
+        return Err(MapError::SpinLockAccess { map: map(), flags: access });
+    }
     if !matches!(kind, MapKind::Array | MapKind::Hash) {
         return Err(MapError::SpinLockKind { map: map(), kind });
-    }
-    let access = spec.flags & (BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG);
-    if access != 0 {
-        return Err(MapError::SpinLockAccess { map: map(), flags: access });
     }
     let fits = lock.is_multiple_of(SPIN_LOCK) && lock.checked_add(SPIN_LOCK).is_some_and(|end| end <= spec.value_size);
     if fits { Ok(()) } else { Err(MapError::SpinLockPlace { map: map(), offset: lock, value_size: spec.value_size }) }

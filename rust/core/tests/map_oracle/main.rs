@@ -8,6 +8,7 @@ mod dynptr;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 mod kernel;
+mod locks;
 mod lru;
 #[path = "../map_support/mod.rs"]
 mod map_support;
