@@ -479,8 +479,8 @@ class Bench:
     ) -> Any:
         """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
 
-        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like. Values have
-        no spin lock: that takes an object, whose BTF says where in a value the `struct bpf_spin_lock` is.
+        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like. Values
+        have no spin lock: that takes an object, whose BTF says where in a value the `struct bpf_spin_lock` is.
 
         Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does, with ENOMEM above 16 GiB.
         `BPF_F_WRONLY_PROG` is kept and not enforced yet: a program may read such a map, which Linux refuses.
