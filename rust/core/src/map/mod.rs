@@ -10,6 +10,7 @@ mod cells;
 mod create;
 mod error;
 mod hash;
+mod keys;
 mod kind;
 mod lock;
 mod lpm;
@@ -22,6 +23,7 @@ mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
+mod table;
 mod values;
 
 use std::ops::ControlFlow;
