@@ -9,17 +9,17 @@
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
-use hashbrown::HashTable;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::cells::Cells;
+use crate::map::keys::{Key, SHORT, with_key};
 use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
 use crate::map::lock::Lock;
 use crate::map::lru::Lru;
 use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
 use crate::map::spin::{self, SpinLock};
+use crate::map::table::Table;
 use crate::map::values::{self, ValueLayout};
 use crate::map::{Creation, Entries, LruOrder, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
@@ -36,8 +36,10 @@ pub(super) struct Hash {
 }
 
 struct State {
-    /// Cells of the entries, by hash of their keys.
-    table: HashTable<u32>,
+    /// Cells of the entries, by tags of their keys.
+    table: Table,
+    /// Where a long key is copied to while it is entered; empty where keys are short.
+    copy: Vec<u64>,
     cells: Cells,
     slots: Slots,
     lru: Option<Order>,
@@ -77,23 +79,26 @@ struct Target {
 
 impl State {
     /// The cell of a key.
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: Bytes<'_>) -> Option<u32> {
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        let hash = unsafe { self.cells.hash(key.as_ptr()) };
-        // SAFETY: as above.
-        self.table.find(hash, |cell| unsafe { self.cells.has_key(*cell, key.as_ptr()) }).copied()
+        with_key!(key, |key| self.look_for(key, key.tag()).ok().map(|(_, cell)| cell))
+    }
+
+    /// Place in the table and cell of a key; else the place where it would be.
+    #[inline(always)]
+    fn look_for(&self, key: impl Key, tag: u32) -> Result<(usize, u32), usize> {
+        // SAFETY: the key of a cell, padded to 8.
+        self.table.find(tag, |cell| unsafe { key.is_at(self.cells.key(cell)) })
     }
 
     /// The cell of a key for a new value, by the flags of an update on a CPU.
-    #[inline]
+    #[inline(always)]
     fn place(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
         access::update_flags(flags)?;
         if let Some(Order::Linux(_)) = self.lru {
-            self.place_as_linux(cpu, key, flags)
-        } else {
-            self.settle(key, flags)
+            return self.place_as_linux(cpu, key, flags);
         }
+        self.settle(key, flags)
     }
 
     /// [`State::place`] in Linux's order of use: each update takes a node first, which may drive out entries, also the
@@ -125,50 +130,66 @@ impl State {
         node.ok_or(Errno::ENOMEM)
     }
 
+    #[inline(always)]
     fn settle(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
-        let State { table, cells, slots, lru } = self;
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        let hash = unsafe { cells.hash(key.as_ptr()) };
-        // SAFETY: as above.
-        let entry = table.find_mut(hash, |cell| unsafe { cells.has_key(*cell, key.as_ptr()) });
-        let Some(entry) = entry else {
-            return if flags == BPF_EXIST { Err(Errno::ENOENT) } else { self.insert(key) };
+        let key = self.steady(key);
+        with_key!(key, |key| self.place_key(key, flags))
+    }
+
+    /// A key that does not change while it is entered, as a program's may at any moment: short ones are loaded once.
+    #[inline(always)]
+    fn steady<'k>(&mut self, key: Bytes<'k>) -> Bytes<'k> {
+        if self.copy.is_empty() {
+            return key;
+        }
+        let copy = self.copy.as_mut_ptr().cast::<u8>();
+        // SAFETY: the copy has the key size, and `Hash` lets only keys of that pass.
+        unsafe { key.copy_to(copy) };
+        // SAFETY: the copy lives as long as the state, and is used while that is locked.
+        unsafe { Bytes::from_raw(copy, key.len()) }
+    }
+
+    #[inline(always)]
+    fn place_key(&mut self, key: impl Key, flags: u64) -> Result<Target, Errno> {
+        let tag = key.tag();
+        let (place, cell) = match self.look_for(key, tag) {
+            Ok(_) if flags == BPF_NOEXIST => return Err(Errno::EEXIST),
+            Ok(found) => found,
+            Err(_) if flags == BPF_EXIST => return Err(Errno::ENOENT),
+            Err(vacant) => return self.insert(key, tag, vacant),
         };
-        if flags == BPF_NOEXIST {
-            return Err(Errno::EEXIST);
+        if let Some(lru) = &mut self.lru {
+            lru.touch(self.slots.slot(cell));
         }
-        if let Some(lru) = lru {
-            lru.touch(slots.slot(*entry));
+        if self.cells.layout.per_cpu {
+            return Ok(Target { cell, new: false });
         }
-        if !cells.layout.per_cpu {
-            let fresh = slots.exchange(*entry);
-            // SAFETY: the key of another cell.
-            unsafe { cells.set_key(fresh, cells.key(*entry)) };
-            *entry = fresh;
-        }
-        Ok(Target { cell: *entry, new: false })
+        let fresh = self.slots.exchange(cell);
+        // SAFETY: the key of a cell, padded to 8.
+        unsafe { key.store(self.cells.key(fresh)) };
+        self.table.replace(place, tag, fresh);
+        Ok(Target { cell: fresh, new: false })
     }
 
     /// A cell for a key that has none.
-    fn insert(&mut self, key: Bytes<'_>) -> Result<Target, Errno> {
-        if self.table.try_reserve(1, |cell| self.cells.hash_of(*cell)).is_err() {
-            return Err(Errno::ENOMEM);
-        }
+    #[inline]
+    fn insert(&mut self, key: impl Key, tag: u32, vacant: usize) -> Result<Target, Errno> {
+        let mut moved = self.table.reserve()?;
         let (slot, cell) = match self.slots.take(|cell| self.cells.grow(cell))? {
             Some(taken) => taken,
             None => {
                 let Some(Order::Exact(lru)) = &self.lru else { return Err(Errno::E2BIG) };
                 let oldest = lru.oldest().ok_or(Errno::E2BIG)?;
                 self.evict(self.slots.cell(oldest));
+                moved = true;
                 // The slot just freed is the next to be taken.
                 self.slots.take(|_| Ok(()))?.ok_or(Errno::E2BIG)?
             }
         };
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        unsafe { self.cells.set_key(cell, key.as_ptr()) };
-        // From the copy: the caller's bytes are a program's, and may change at any moment.
-        let hash = self.cells.hash_of(cell);
-        self.table.insert_unique(hash, cell, |cell| self.cells.hash_of(*cell));
+        // SAFETY: the key of a cell, padded to 8.
+        unsafe { key.store(self.cells.key(cell)) };
+        let place = if moved { self.table.vacant(tag) } else { vacant };
+        self.table.insert(place, tag, cell);
         if let Some(Order::Exact(lru)) = &mut self.lru {
             lru.insert(slot);
         }
@@ -176,13 +197,11 @@ impl State {
     }
 
     /// Ends the entry of a key, after `last` has seen its cell.
+    #[inline]
     fn remove(&mut self, key: Bytes<'_>, last: impl FnOnce(&State, u32)) -> Result<(), Errno> {
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        let hash = unsafe { self.cells.hash(key.as_ptr()) };
-        // SAFETY: as above.
-        let same = |cell: &u32| unsafe { self.cells.has_key(*cell, key.as_ptr()) };
-        let Ok(entry) = self.table.find_entry(hash, same) else { return Err(Errno::ENOENT) };
-        let (cell, _) = entry.remove();
+        let found = with_key!(key, |key| self.look_for(key, key.tag()));
+        let (place, cell) = found.map_err(|_| Errno::ENOENT)?;
+        self.table.remove(place);
         last(self, cell);
         self.release(cell);
         Ok(())
@@ -190,8 +209,9 @@ impl State {
 
     /// Drives out the entry of a cell.
     fn evict(&mut self, cell: u32) {
-        if let Ok(entry) = self.table.find_entry(self.cells.hash_of(cell), |other| *other == cell) {
-            entry.remove();
+        let tag = with_key!(self.cells.key_bytes(cell), |key| key.tag());
+        if let Ok((place, _)) = self.table.find(tag, |other| other == cell) {
+            self.table.remove(place);
         }
         self.release(cell);
     }
@@ -220,8 +240,10 @@ impl Hash {
         let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
-        let mut state = State {
-            table: HashTable::new(),
+        let key_size = spec.key_size as usize;
+        let state = State {
+            table: Table::new(if preallocate { spec.max_entries as usize } else { 0 })?,
+            copy: vec![0; if key_size > SHORT { key_size.div_ceil(8) } else { 0 }],
             cells: Cells::new(spec.key_size, layout, cells, preallocate)?,
             slots: Slots::new(spec.max_entries, preallocate)?,
             lru: match with.lru {
@@ -233,10 +255,6 @@ impl Hash {
                 }
             },
         };
-        state.cells.grow(0)?;
-        if preallocate {
-            state.table.try_reserve(spec.max_entries as usize, |_| 0).map_err(|_| Errno::ENOMEM)?;
-        }
         let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
         Ok(Hash { access, layout, state: Lock::new(state), spec })
     }

@@ -78,8 +78,7 @@ impl State {
                 cell
             }
         };
-        // SAFETY: a key of the key size, which `Lpm` has copied.
-        unsafe { self.cells.set_key(cell, key.bytes().as_ptr()) };
+        self.cells.set_key(cell, key.bytes());
         Ok(cell)
     }
 
@@ -96,13 +95,12 @@ impl Lpm {
         let entry = (spec.key_size as usize).next_multiple_of(8) + layout.stride;
         let most = u32::try_from(MAX_BYTES / entry as u64).unwrap_or(u32::MAX);
         let entries = spec.max_entries.min(most).min(u32::MAX - 1);
-        let mut state = State {
+        let state = State {
             prefixes: Prefixes::new(spec.key_size as usize - LENGTH),
             // One more than entries: the spare that takes the next replaced value.
             cells: Cells::new(spec.key_size, layout, entries + 1, false)?,
             slots: Slots::new(entries, false)?,
         };
-        state.cells.grow(0)?;
         Ok(Lpm { access: Access::new(spec.flags), layout, state: Lock::new(state), spec })
     }
 

@@ -10,6 +10,7 @@ mod cells;
 mod create;
 mod error;
 mod hash;
+mod keys;
 mod kind;
 mod lock;
 mod lpm;
@@ -24,6 +25,7 @@ mod queue;
 mod ringbuf;
 mod slots;
 mod spin;
+mod table;
 mod values;
 
 use std::ops::ControlFlow;

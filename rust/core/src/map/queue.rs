@@ -36,16 +36,21 @@ impl Queue {
         Ok(Queue { access: Access::new(spec.flags), stride, arena, ring: Lock::default(), spec })
     }
 
+    #[inline]
     fn slot(&self, ring: &Ring, nth: u32) -> u32 {
-        ((u64::from(ring.oldest) + u64::from(nth)) % u64::from(self.spec.max_entries)) as u32
+        // Neither is more than the capacity, so that once around is enough.
+        let (slot, entries) = (u64::from(ring.oldest) + u64::from(nth), u64::from(self.spec.max_entries));
+        (if slot < entries { slot } else { slot - entries }) as u32
     }
 
+    #[inline]
     fn value(&self, slot: u32) -> *mut u8 {
         debug_assert!(slot < self.spec.max_entries);
         self.arena.as_ptr().wrapping_add(slot as usize * self.stride)
     }
 
     /// Hands the next value to `read`, and takes it out where `remove`.
+    #[inline]
     fn take<T>(&self, remove: bool, read: impl FnOnce(*mut u8) -> T) -> Option<T> {
         let mut ring = self.ring.lock();
         let last = ring.len.checked_sub(1)?;
