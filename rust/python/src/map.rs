@@ -146,7 +146,7 @@ impl Map {
             Err(Errno::ENOENT) => Ok(false),
             other => other.map(|()| true),
         })?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 
     #[pyo3(signature = (key, value, flags=0))]
@@ -311,12 +311,20 @@ impl Map {
     fn dump<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, usize)> {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         let count = self.with(py, "walk", || self.map.dump_user(&mut keys, &mut values))?;
-        Ok((PyBytes::new(py, &keys), PyBytes::new(py, &values), count))
+        Ok((bytes(py, &keys)?, bytes(py, &values)?, count))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, "len", || Ok(self.map.len()))
     }
+}
+
+/// Bytes of Python's, of which there may be more than there is memory for.
+fn bytes<'py>(py: Python<'py>, from: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, from.len(), |to| {
+        to.copy_from_slice(from);
+        Ok(())
+    })
 }
 
 impl Map {
@@ -348,7 +356,7 @@ impl Map {
             other => other.map(|()| true),
         })?;
         let next = more.then(|| PyBytes::new(py, &out.next));
-        Ok((PyBytes::new(py, &out.keys), PyBytes::new(py, &out.values), out.count, next))
+        Ok((bytes(py, &out.keys)?, bytes(py, &out.values)?, out.count, next))
     }
 
     fn lacks(&self, py: Python<'_>, what: &str) -> PyErr {
@@ -379,7 +387,7 @@ impl Map {
             Err(Errno::ENOENT) => Ok(false),
             other => other.map(|()| true),
         })?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::kind::BPF_F_RDONLY_PROG;
 use crate::map::spin::{self, SpinLock};
-use crate::map::values::ValueLayout;
+use crate::map::values::{self, ValueLayout};
 use crate::map::{Creation, Map, MapSpec, Visit};
 use crate::memory::{Arena, Bytes, Region, Window};
 
@@ -151,6 +151,7 @@ impl Map for Array {
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup(flags)?;
         let index = self.user_index(key)?.ok_or(Errno::ENOENT)?;
+        values::room(out, self.layout.user_size())?;
         // SAFETY: all parts of an entry lie in the arena, 8-aligned, `stride` bytes each.
         self.guarded(index, flags, || unsafe { self.layout.append(|part| self.value(index, part), out) })
     }
@@ -198,12 +199,15 @@ impl Map for Array {
 
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
+        let entries = self.spec.max_entries as usize;
+        values::room(keys, entries.saturating_mul(size_of::<u32>()))?;
+        values::room(values, entries.saturating_mul(self.layout.user_size()))?;
         for index in 0..self.spec.max_entries {
             keys.extend_from_slice(&index.to_le_bytes());
             // SAFETY: as in `lookup_user`.
             unsafe { self.layout.append(|part| self.value(index, part), values) };
         }
-        Ok(self.spec.max_entries as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {

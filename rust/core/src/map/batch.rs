@@ -126,7 +126,9 @@ pub(super) fn walk_by_key<M: Map + ?Sized>(
     let mut last = from.map(<[u8]>::to_vec);
     let mut result = Ok(());
     while out.count < count {
-        let mut key = Vec::with_capacity(key_size as usize);
+        let mut key = Vec::new();
+        key.try_reserve_exact(key_size as usize).map_err(|_| Errno::ENOMEM)?;
+        out.keys.try_reserve(key_size as usize).map_err(|_| Errno::ENOMEM)?;
         result = map.next_key_user(last.as_deref(), &mut key);
         if result.is_err() {
             break;

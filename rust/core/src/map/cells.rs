@@ -4,13 +4,15 @@
 //! size: one piece for a preallocated map, more as they are needed otherwise.
 
 use crate::errno::Errno;
+use crate::map::create::MAX_BYTES;
 use crate::map::keys::{Key, with_key};
 use crate::map::slots::Slots;
 use crate::map::values::ValueLayout;
 use crate::memory::{Arena, Bytes, Window};
 
-/// Cells of the first piece of a map that grows.
+/// Cells of the first piece of a map that grows, at most, and bytes of it, if one cell has no more.
 const FIRST_PIECE: usize = 64;
+const FIRST_BYTES: usize = 1 << 20;
 
 /// The cells of one hash map.
 pub(super) struct Cells {
@@ -46,8 +48,9 @@ impl Cells {
         let key_stride = key_size.next_multiple_of(8);
         let stride = layout.stride.checked_mul(layout.cpus).and_then(|value| value.checked_add(key_stride));
         let limit = limit as usize;
-        let first = if preallocate { limit.next_power_of_two() } else { FIRST_PIECE };
         let stride = stride.ok_or(Errno::ENOMEM)?;
+        let few = (FIRST_BYTES / stride).clamp(1, FIRST_PIECE);
+        let first = if preallocate { limit.next_power_of_two() } else { 1 << few.ilog2() };
         let near = Arena::new(first.min(limit).checked_mul(stride).ok_or(Errno::ENOMEM)?)?;
         Ok(Cells {
             layout,
@@ -68,7 +71,12 @@ impl Cells {
         if piece > self.far.len() {
             let before = (self.first << piece) - self.first;
             let cells = (self.first << piece).min(self.limit - before);
-            self.far.push(Arena::new(cells.checked_mul(self.stride).ok_or(Errno::ENOMEM)?)?);
+            let bytes = |cells: usize| cells.checked_mul(self.stride).ok_or(Errno::ENOMEM);
+            if bytes(before + cells)? as u64 > MAX_BYTES {
+                return Err(Errno::ENOMEM);
+            }
+            self.far.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            self.far.push(Arena::new(bytes(cells)?)?);
         }
         Ok(())
     }

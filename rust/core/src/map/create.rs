@@ -205,7 +205,7 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
     }
 }
 
-/// Bytes that the map takes when it is full, without its bookkeeping.
+/// Bytes that the map takes at once, without its bookkeeping.
 fn footprint(spec: &MapSpec, rules: Rules, value_cpus: u32) -> u64 {
     let pad = |bytes: u32| u64::from(bytes).next_multiple_of(8);
     let entry = match spec.kind {
@@ -213,7 +213,7 @@ fn footprint(spec: &MapSpec, rules: Rules, value_cpus: u32) -> u64 {
         MapKind::RingBuf => 2,
         MapKind::BloomFilter => return Bloom::bytes(spec),
         // It takes memory as entries come, and no more than a map may.
-        _ if rules.keys == Keys::Prefix => 0,
+        _ if spec.flags & BPF_F_NO_PREALLOC != 0 => 0,
         _ if rules.keys == Keys::Bytes => {
             pad(spec.key_size).saturating_add(pad(spec.value_size).saturating_mul(u64::from(value_cpus)))
         }

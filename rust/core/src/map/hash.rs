@@ -241,9 +241,13 @@ impl Hash {
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
         let key_size = spec.key_size as usize;
+        let words = if key_size > SHORT { key_size.div_ceil(8) } else { 0 };
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
+        copy.resize(words, 0);
         let state = State {
             table: Table::new(if preallocate { spec.max_entries as usize } else { 0 })?,
-            copy: vec![0; if key_size > SHORT { key_size.div_ceil(8) } else { 0 }],
+            copy,
             cells: Cells::new(spec.key_size, layout, cells, preallocate)?,
             slots: Slots::new(spec.max_entries, preallocate)?,
             lru: match with.lru {
@@ -328,6 +332,7 @@ impl Hash {
     fn walk_under_locks(&self, mut from: u32, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
         let next = |state: &State, from| state.slots.next_live(from).ok_or(Errno::ENOENT);
         while out.count < count {
+            self.room_for(1, &mut out.keys, &mut out.values)?;
             let read = |state: &mut State, cell| {
                 state.cells.append_key(cell, &mut out.keys);
                 state.append_value(cell, &mut out.values);
@@ -346,6 +351,12 @@ impl Hash {
         }
         out.next = from.to_le_bytes().to_vec();
         next(&self.state.lock(), from).map(drop)
+    }
+
+    /// Makes room for so many entries more.
+    fn room_for(&self, entries: usize, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<(), Errno> {
+        values::room(keys, entries.saturating_mul(self.spec.key_size as usize))?;
+        values::room(values, entries.saturating_mul(self.layout.user_size()))
     }
 
     #[inline]
@@ -472,6 +483,7 @@ impl Map for Hash {
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup(flags)?;
         let key = self.user_key(key)?;
+        values::room(out, self.layout.user_size())?;
         let find = |state: &State| state.find(key).ok_or(Errno::ENOENT);
         if flags & BPF_F_LOCK != 0 {
             return self.under_lock(find, |state, cell| state.append_value(cell, out));
@@ -503,6 +515,7 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
+        values::room(out, self.layout.user_size())?;
         if flags & BPF_F_LOCK != 0 {
             let taken = |state: &mut State, cell| {
                 state.append_value(cell, out);
@@ -520,6 +533,7 @@ impl Map for Hash {
         // A key that is gone starts again at the first.
         let from = key.and_then(|key| state.find(key)).map_or(0, |cell| state.slots.slot(cell) + 1);
         let slot = state.slots.next_live(from).ok_or(Errno::ENOENT)?;
+        values::room(out, self.spec.key_size as usize)?;
         state.cells.append_key(state.slots.cell(slot), out);
         Ok(())
     }
@@ -539,6 +553,7 @@ impl Map for Hash {
         while out.count < count {
             let Some(slot) = state.slots.next_live(from) else { break };
             let cell = state.slots.cell(slot);
+            self.room_for(1, &mut out.keys, &mut out.values)?;
             state.cells.append_key(cell, &mut out.keys);
             state.append_value(cell, &mut out.values);
             if remove {
@@ -558,6 +573,7 @@ impl Map for Hash {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
+        self.room_for(state.slots.len() as usize, keys, values)?;
         let mut from = 0;
         while let Some(slot) = state.slots.next_live(from) {
             let cell = state.slots.cell(slot);

@@ -196,6 +196,7 @@ impl Map for Lpm {
         let prefix = self.user_prefix(key)?.ok_or(Errno::ENOENT)?;
         let state = self.state.lock();
         let cell = state.prefixes.longest(&prefix).ok_or(Errno::ENOENT)?;
+        values::room(out, self.layout.user_size())?;
         state.append_value(cell, out);
         Ok(())
     }
@@ -240,11 +241,14 @@ impl Map for Lpm {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
+        let entries = state.slots.len() as usize;
+        values::room(keys, entries.saturating_mul(self.spec.key_size as usize))?;
+        values::room(values, entries.saturating_mul(self.layout.user_size()))?;
         for cell in state.prefixes.walk() {
             state.cells.append_key(cell, keys);
             state.append_value(cell, values);
         }
-        Ok(state.slots.len() as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {

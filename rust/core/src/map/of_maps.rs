@@ -245,6 +245,7 @@ impl Map for HashOfMaps {
         self.numbers.may_update(flags)?;
         let Inner { number, map } = self.shape.find(numbered::number(value)?, objects)?;
         let mut maps = self.maps.lock();
+        maps.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         let old = self.number(Bytes::from(key));
         self.numbers.update_user(key, value, flags)?;
         maps.entry(number).or_insert((map, 0)).1 += 1;

@@ -68,6 +68,7 @@ impl Queue {
     fn take_user(&self, key: &[u8], remove: bool, out: &mut Vec<u8>) -> Result<(), Errno> {
         access::sized(key, 0)?;
         let size = self.spec.value_size as usize;
+        values::room(out, size)?;
         // SAFETY: a value of the arena: 8-aligned, `stride` bytes.
         self.take(remove, |value| unsafe { values::append(value, size, out) }).ok_or(Errno::ENOENT)
     }
@@ -166,6 +167,7 @@ impl Map for Queue {
     fn dump_user(&self, _keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let ring = self.ring.lock();
+        values::room(values, (ring.len as usize).saturating_mul(self.spec.value_size as usize))?;
         for nth in 0..ring.len {
             let nth = if self.spec.kind == MapKind::Stack { ring.len - 1 - nth } else { nth };
             // SAFETY: a value of the arena: 8-aligned, `stride` bytes.

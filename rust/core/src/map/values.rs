@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use crate::errno::Errno;
 use crate::map::spin::SPIN_LOCK;
 
 /// The value of one entry: one part a CPU, each padded to 8 bytes.
@@ -154,6 +155,11 @@ pub(super) unsafe fn zero(to: *mut u8, len: usize) {
         // SAFETY: aligned and inside `len` (see above).
         unsafe { AtomicU64::from_ptr(to.add(at).cast()).store(0, Relaxed) };
     }
+}
+
+/// Makes room for bytes that are to be appended, of which there may be more than there is memory for.
+pub(super) fn room(out: &mut Vec<u8>, bytes: usize) -> Result<(), Errno> {
+    out.try_reserve(bytes).map_err(|_| Errno::ENOMEM)
 }
 
 /// Appends `len` bytes of a value to `out`.
