@@ -74,8 +74,8 @@ impl Array {
     #[inline]
     fn guarded(&self, index: u32, flags: u64, work: impl FnOnce()) -> Result<(), Errno> {
         match self.layout.lock {
-            // SAFETY: inside a value of this arena, on a multiple of four; no window has it.
             Some(lock) if flags & BPF_F_LOCK != 0 => {
+                // SAFETY: inside a value of this arena, on a multiple of four; no window has it.
                 unsafe { SpinLock::at(self.value(index, 0).wrapping_add(lock as usize)) }.under(work)
             }
             _ => {
