@@ -226,27 +226,6 @@ def test_an_lru_hash_drops_the_oldest(progs: LoadedObject) -> None:
     assert len(recent) <= 2
 
 
-def test_queue_and_stack(progs: LoadedObject) -> None:
-    queue, stack = progs.maps["QUEUE"], progs.maps["STACK"]
-    queue.append((1, 2))
-    queue.append({"a": 3, "b": 4})
-    assert list(queue) == [(1, 2), (3, 4)]
-    assert len(queue) == 2
-    with pytest.raises(MapError, match="E2BIG"):
-        queue.append((5, 6))
-    queue.push(bytes([5, 0, 6, 0]), 2)
-    assert [queue.take(), queue.take()] == [(3, 4), (5, 6)]
-    with pytest.raises(IndexError, match="QUEUE is empty"):
-        queue.take()
-    assert (queue.peek(), queue.pop()) == (None, None)
-    stack.append(1)
-    stack.append(2)
-    assert list(stack) == [2, 1]
-    assert (stack.take(), stack.take()) == (2, 1)
-    with pytest.raises(MapError, match="u32 takes an integer"):
-        stack.append("x")
-
-
 def test_numpy_agrees_with_the_dictionary(progs: LoadedObject) -> None:
     table, each, names = (progs.maps[name] for name in ("TABLE", "EACH", "NAMES"))
     dice = np.random.default_rng(3)

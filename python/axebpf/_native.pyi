@@ -23,6 +23,7 @@ __all__ = [
     "SymbolTable",
     "Tracepoint",
     "TracepointSpec",
+    "Values",
     "assemble",
     "disassemble",
     "gaps",
@@ -56,6 +57,14 @@ def helpers() -> list[tuple[int, str, str | None, bool, list[str]]]:
 
     A row has id, name, C prototype (None where this bench does not offer it), whether it is for GPL-compatible programs
     only, and the program types that may call it.
+    """
+
+def map_kinds() -> list[tuple[int, str, tuple[str, str, bool, list[list[str]]] | None]]:
+    """Every kind of map that Linux numbers.
+
+    A row has number and name, and where axebpf has such maps: what a person calls them, how they are keyed (`index`,
+    `bytes`, `prefix`, `none`), whether each CPU has values of its own, and four lists of names: creation flags, helpers
+    that they may be given to, commands of bpf(2) that not every kind has, types of program that may use them.
     """
 
 def histogram_buckets() -> list[tuple[int, str]]:
@@ -487,6 +496,21 @@ class Program:
         """As `run`, with slot, depth and r0 to r10 before each of the first `limit` instructions."""
 
 @final
+class Values:
+    """The memory of a map's values, which gives a read-only buffer. Views of it are live, and outlive the bench.
+
+    The value of entry `i` on CPU `c` begins at `i * stride + c * plane`.
+    """
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one entry to the next."""
+
+    @property
+    def plane(self) -> int:
+        """Bytes from one CPU to the next."""
+
+@final
 class Map:
     """The bpf(2) side of a map. Lengths are checked; what Linux refuses raises MapError with its errno."""
 
@@ -538,6 +562,9 @@ class Map:
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         """Creates or replaces."""
+
+    def update_cpu(self, key: bytes, cpu: int, value: bytes) -> None:
+        """Sets the value of one CPU of a per-CPU map; a key that is not there comes with zeroes for the others."""
 
     def delete(self, key: bytes) -> None:
         """Deletes. Raises KeyNotFound."""
@@ -599,6 +626,9 @@ class Map:
 
     def dump(self) -> tuple[bytes, bytes, int]:
         """All keys, all values, and how many."""
+
+    def values(self) -> Values | None:
+        """The memory of its values, where they lie in one place and are not to be copied; otherwise None."""
 
     def __len__(self) -> int:
         """Entries."""

@@ -25,7 +25,7 @@ from axebpf.errors import did_you_mean
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Codec", "Layout", "codec_of", "members_of"]
+__all__ = ["Codec", "Layout", "codec_of", "hashable", "members_of"]
 
 Layout = tuple[Any, ...]
 """A type as `axebpf._native` describes it, in nested tuples."""
@@ -38,6 +38,8 @@ class Codec(ABC):
     """Bytes of a value."""
     name: str
     """The type as C writes it, such as `u32` or `struct key`."""
+    layout: Layout
+    """What it was made from."""
 
     @abstractmethod
     def decode(self, data: bytes | bytearray | memoryview) -> Any:
@@ -60,6 +62,16 @@ class Codec(ABC):
         made: np.dtype[Any] = np.dtype(self.numpy)
         return made
 
+    def _whole(self, value: bytes | bytearray) -> bytes:
+        """A value that was given as its bytes."""
+        if len(value) != self.size:
+            raise ValueError(f"{self.name} has {self.size} bytes, not {len(value)}")
+        return bytes(value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it was made from: the classes of its values are made at run time."""
+        return codec_of, (self.layout,)
+
 
 class _Int(Codec):
     def __init__(self, size: int, signed: bool, meaning: str) -> None:
@@ -71,8 +83,8 @@ class _Int(Codec):
         return bool(number) if self.is_bool else number
 
     def encode(self, value: Any) -> bytes:
-        if isinstance(value, (bytes, bytearray)) and len(value) == self.size:
-            return bytes(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self._whole(value)
         try:
             return int(value.__index__()).to_bytes(self.size, "little", signed=self.signed)
         except AttributeError:
@@ -102,8 +114,8 @@ class _Float(Codec):
     def encode(self, value: Any) -> bytes:
         import struct
 
-        if isinstance(value, (bytes, bytearray)) and len(value) == self.size:
-            return bytes(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self._whole(value)
         code = {4: "<f", 8: "<d"}.get(self.size)
         if code is None:
             raise TypeError(f"a {self.name} takes its bytes")
@@ -162,7 +174,7 @@ class _Text(_Bytes):
     def encode(self, value: Any) -> bytes:
         data = value.encode() if isinstance(value, str) else bytes(value)
         if len(data) > self.size:
-            raise ValueError(f"{data!r} is longer than {self.name}")
+            raise ValueError(f"{data!r} has {len(data)} bytes, and is longer than {self.name}")
         return data.ljust(self.size, b"\0")
 
     @property
@@ -180,8 +192,8 @@ class _Array(Codec):
         return [self.element.decode(data[i * step : (i + 1) * step]) for i in range(self.count)]
 
     def encode(self, value: Any) -> bytes:
-        if isinstance(value, (bytes, bytearray)) and len(value) == self.size:
-            return bytes(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self._whole(value)
         items = list(value)
         if len(items) != self.count:
             raise ValueError(f"{self.name} takes {self.count} values, not {len(items)}")
@@ -254,9 +266,7 @@ class _Struct(Codec):
 
     def encode(self, value: Any) -> bytes:
         if isinstance(value, (bytes, bytearray)):
-            if len(value) != self.size:
-                raise ValueError(f"{self.name} has {self.size} bytes, not {len(value)}")
-            return bytes(value)
+            return self._whole(value)
         names = [name for name, _, _ in self.members]
         if isinstance(value, Mapping):
             for name in value:
@@ -303,6 +313,12 @@ class _Struct(Codec):
 
 def codec_of(layout: Layout) -> Codec:
     """The codec of a type."""
+    codec = _codec_of(layout)
+    codec.layout = layout
+    return codec
+
+
+def _codec_of(layout: Layout) -> Codec:
     kind = layout[0]
     if kind == "int":
         return _Int(*layout[1:])
@@ -320,6 +336,16 @@ def codec_of(layout: Layout) -> Codec:
     if kind in ("struct", "union"):
         return _Struct(kind, layout[1], layout[2], layout[3])
     return _Bytes(layout[1])
+
+
+def hashable(value: Any) -> Any:
+    """A value as what a dictionary takes for a key: arrays become tuples."""
+    if isinstance(value, list):
+        return tuple(map(hashable, value))
+    if isinstance(value, tuple):
+        items = map(hashable, value)
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
 
 
 def members_of(codec: Codec) -> list[tuple[str, int, Codec, tuple[int, int, bool] | None]]:

@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import importlib
@@ -20,7 +21,7 @@ from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
-from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun
+from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun, unique_names
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from axebpf.hypervisor import Stream, Workload
     from axebpf.numbered_maps import Things
     from axebpf.recording import Rule
+    from axebpf.snapshot import Snapshots
     from axebpf.symbols import SymbolTable
 
 __all__ = [
@@ -497,6 +499,29 @@ class Bench:
         created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name}, inner)
         self.maps.add(created)
         return created
+
+    def snapshot(self) -> Snapshots:
+        """A copy of what is in all maps now, by name, global variables (`.data`, `.bss`) too.
+
+        `after - before` of two of them tells what changed. Ring buffers, bloom filters and maps that the bench may not
+        read are left out. Of maps of the same name, all but the first have their number behind it: `COUNTS#7`.
+
+        >>> with Bench() as bench:
+        ...     counts = bench.create_map("percpu_array", 4, 8, max_entries=3, name="COUNTS")
+        ...     before = bench.snapshot()
+        ...     counts.per_cpu(2)[1] = 5
+        ...     print(bench.snapshot() - before)
+        COUNTS:
+          ~ 1: cpu2 0 -> 5 (+5)
+        """
+        from axebpf.snapshot import Snapshots
+
+        names = unique_names((number, made.name) for number, made in self.maps.by_id.items())
+        copies = {}
+        for number, made in self.maps.by_id.items():
+            with contextlib.suppress(MapError):  # it cannot be read
+                copies[names[number]] = made.snapshot()
+        return Snapshots(copies)
 
     def helper(self, prototype: str, *, id: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Makes a Python function a helper: `@bench.helper("u64 f(u32 vm, void *buf, u32 buf__sz)", id=0x10000)`.

@@ -7,11 +7,12 @@ import errno
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
+from axebpf.array_map import ArrayMap
 from axebpf.bench import AXVISOR_MAPS, Bench
 from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import Link, Program
 from axebpf.errors import AttachError, MapError
-from axebpf.maps import ArrayMap, HashMap, Map, MapTable
+from axebpf.maps import HashMap, Map, MapTable
 from axebpf.numbered_maps import MapOfMaps, ProgramArray
 from axebpf.queue_map import QueueMap
 from axebpf.tracepoints import BUILTIN

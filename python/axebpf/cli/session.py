@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axebpf.array_map import ArrayMap
 from axebpf.bench import Bench, CostReport, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
 from axebpf.bench.differs import differing
 from axebpf.bloom_filter import BloomFilter
@@ -18,7 +19,7 @@ from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
 from axebpf.errors import AttachError, LoadError, MapError, NotFound, PortabilityWarning, ProgramFault, did_you_mean
-from axebpf.maps import ArrayMap, HashMap, Map
+from axebpf.maps import HashMap, Map
 from axebpf.queue_map import QueueMap
 from axebpf.ring_buffer import RingBuffer
 

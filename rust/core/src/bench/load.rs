@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Bench, BenchError, BenchMap, BenchProgram, Target};
+use super::{Bench, BenchError, BenchMap, BenchProgram, Target, known_maps};
 use crate::engine::EngineError;
 use crate::helper::CUSTOM_HELPERS;
 use crate::isa::{Insn, Op, decode};
@@ -185,6 +185,9 @@ impl Bench {
                     format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
                 return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
             }
+        }
+        if self.options.target == Target::Linux {
+            known_maps::check(&program, &maps).map_err(|source| self.options.refused(&program, source))?;
         }
         Bench::admit(&program, &maps)?;
         let runs_as = self.options.runs_as(program.program_type);

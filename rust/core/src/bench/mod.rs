@@ -8,6 +8,7 @@ mod dispatch;
 mod error;
 mod filter;
 mod host;
+mod known_maps;
 mod load;
 mod maps;
 mod objects;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Bench, BenchError, BenchMap, BenchProgram};
 use crate::errno::Errno;
-use crate::map::{Holds, Map, MapSet, Objects, Refusal};
+use crate::map::{Holds, Map, MapSet, Objects, Refusal, update_batch_by_number};
 use crate::object::Object;
 use crate::program::{Program, ProgramType};
 
@@ -53,6 +53,22 @@ impl Bench {
     /// `map` is one of this bench, be it still in it or not.
     pub unsafe fn update_map(&self, map: &dyn Map, key: &[u8], value: &[u8], flags: u64) -> Result<(), Refusal> {
         map.update_by_number(key, value, flags, &Known { bench: self, maps: &[], programs: &[] })
+    }
+
+    /// `BPF_MAP_UPDATE_BATCH`, with values as of [`Bench::update_map`]; how many were done, and why not all.
+    ///
+    /// # Errors
+    /// Linux's errno, with what it does not say.
+    ///
+    /// # Safety
+    /// As for [`Bench::update_map`].
+    pub unsafe fn update_map_batch(
+        &self,
+        map: &dyn Map,
+        entries: &[(&[u8], &[u8])],
+        flags: u64,
+    ) -> Result<(), (u32, Refusal)> {
+        update_batch_by_number(map, entries, flags, &Known { bench: self, maps: &[], programs: &[] })
     }
 
     /// A program is about to use these maps: a program array among them is then for its type. As on Linux, tracing programs

@@ -5,7 +5,7 @@
 //! is what Linux's verifier refuses; the first words are its words.
 
 use super::inner::InnerMaps;
-use super::{Run, wrong_kind};
+use super::{Run, wrong_map};
 use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::held::{DYNPTR, Dynptr, Record};
@@ -130,7 +130,7 @@ pub(super) fn from_mem(run: &mut Run<'_>, [data, size, flags, ptr, _]: [u64; 5])
 pub(super) fn reserve(run: &mut Run<'_>, [ringbuf, size, flags, ptr, _]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(ringbuf, RESERVE)?;
     if map.spec().kind != MapKind::RingBuf {
-        return Err(wrong_kind(map, RESERVE, "ringbuf"));
+        wrong_map(map, RESERVE)?;
     }
     run.vacant(RESERVE, ptr)?;
     let size = size as u32;

@@ -1,10 +1,10 @@
 //! Ring buffers.
 
-use super::Run;
+use super::{Run, failed, wrong_map};
 use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::held::Record;
-use crate::map::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use crate::map::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, MapKind};
 
 /// The flags that `bpf_ringbuf_output` takes.
 const WAKEUP_FLAGS: u64 = BPF_RB_NO_WAKEUP | BPF_RB_FORCE_WAKEUP;
@@ -17,7 +17,7 @@ pub(super) fn output(run: &mut Run<'_>, [ringbuf, data, size, flags, _]: [u64; 5
     if flags & !WAKEUP_FLAGS != 0 {
         return Ok(Errno::EINVAL.to_r0());
     }
-    Ok(map.output(data, flags).map_or_else(Errno::to_r0, |()| 0))
+    map.output(data, flags).map_or_else(|errno| failed(map, 130, errno), |()| Ok(0))
 }
 
 /// `bpf_ringbuf_reserve(ringbuf, size, flags)`: a record, or null where there is no room or `flags` is not 0.
@@ -26,7 +26,7 @@ pub(super) fn reserve(run: &mut Run<'_>, [ringbuf, size, flags, ..]: [u64; 5]) -
     if flags != 0 {
         return Ok(0);
     }
-    let Ok(record) = map.reserve(size) else { return Ok(0) };
+    let Ok(record) = map.reserve(size) else { return wrong_map(map, 131).map(|()| 0) };
     let start = record.as_ptr() as u64;
     // SAFETY: a reserved record is `size` writable bytes of a map (`Map::reserve`), which the run borrows for as long
     // as its memory.
@@ -115,5 +115,9 @@ fn not_held(run: &Run<'_>, record: u64, helper: u32) -> Box<Fault> {
 
 /// `bpf_ringbuf_query(ringbuf, what)`: 0 bytes not consumed, 1 size, 2 consumer position, 3 producer position.
 pub(super) fn query(run: &mut Run<'_>, [ringbuf, what, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
-    Ok(run.map(ringbuf, 134)?.query(what))
+    let map = run.map(ringbuf, 134)?;
+    if map.spec().kind != MapKind::RingBuf {
+        wrong_map(map, 134)?;
+    }
+    Ok(map.query(what))
 }

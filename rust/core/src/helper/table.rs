@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::HelperFn;
 use super::rows::ROWS;
+use crate::map::{MapKind, MapSpec, MapUse};
 use crate::nearest::{hint, nearest};
 use crate::program::ProgramType;
 
@@ -41,10 +42,20 @@ pub struct Implementation {
     pub params: &'static str,
     /// Kinds of the arguments in r1 and up; registers behind them are not looked at.
     pub args: &'static [ArgKind],
+    /// What is done with the map among the arguments; none where there is none.
+    pub map_use: Option<MapUse>,
     /// Kind of r0.
     pub result: ReturnKind,
     /// The function.
     pub run: HelperFn,
+}
+
+impl Implementation {
+    /// Whether it is for maps of this kind; false where it takes no map.
+    #[must_use]
+    pub fn takes(&self, kind: MapKind) -> bool {
+        self.map_use.is_some_and(|map_use| kind.takes(map_use))
+    }
 }
 
 /// What a helper expects of an argument. A size is that of the memory argument before it.
@@ -210,6 +221,23 @@ pub enum HelperError {
         /// Helper name.
         name: &'static str,
     },
+    /// The helper is not for maps of this kind.
+    #[error(
+        "cannot pass map_type {} into func {name}#{id}: {map} is a {} map, and it takes a {} map",
+        *kind as u32, kind.name(), kinds_of(*takes)
+    )]
+    WrongMap {
+        /// Helper id.
+        id: u32,
+        /// Helper name.
+        name: &'static str,
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// What the helper does with maps.
+        takes: MapUse,
+    },
     /// Linux has the helper, this bench does not.
     #[error(
         "{name}#{id} is not offered by this bench; one of your own (id from {CUSTOM_HELPERS:#x}) can stand in for it"
@@ -220,6 +248,15 @@ pub enum HelperError {
         /// Helper name.
         name: &'static str,
     },
+}
+
+/// The kinds with which this can be done: `queue, stack or bloom_filter`.
+fn kinds_of(map_use: MapUse) -> String {
+    let mut kinds: Vec<&str> = MapKind::offered().filter(|kind| kind.takes(map_use)).map(MapKind::name).collect();
+    match (kinds.pop(), kinds.is_empty()) {
+        (Some(last), false) => format!("{} or {last}", kinds.join(", ")),
+        (last, _) => last.unwrap_or_default().to_owned(),
+    }
 }
 
 /// First id of the helpers that users define; [`Host::custom_helper`](super::Host::custom_helper) runs them.
@@ -262,7 +299,7 @@ pub fn by_name(name: &str) -> Result<&'static Helper, HelperError> {
 /// Without a program type, every type's helpers are allowed. Ids from [`CUSTOM_HELPERS`] are not in the table.
 ///
 /// # Errors
-/// All of [`HelperError`] but `UnknownName`, asked in Linux's order.
+/// All of [`HelperError`] but `UnknownName` and `WrongMap`, asked in Linux's order.
 pub fn check(id: u32, program_type: Option<ProgramType>, gpl_compatible: bool) -> Result<&'static Helper, HelperError> {
     let helper = by_id(id).ok_or(HelperError::UnknownId { id })?;
     let Helper { name, types, .. } = *helper;
@@ -278,4 +315,18 @@ pub fn check(id: u32, program_type: Option<ProgramType>, gpl_compatible: bool) -
         return Err(HelperError::NotOffered { id, name });
     }
     Ok(helper)
+}
+
+/// Whether a helper may be given this map, where it takes one.
+///
+/// # Errors
+/// [`HelperError::WrongMap`].
+pub fn check_map(id: u32, map: &MapSpec) -> Result<(), HelperError> {
+    let row = by_id(id).and_then(|helper| Some((helper.name, helper.implementation.as_ref()?.map_use?)));
+    match row {
+        Some((name, takes)) if !map.kind.takes(takes) => {
+            Err(HelperError::WrongMap { id, name, map: map.name.clone(), kind: map.kind, takes })
+        }
+        _ => Ok(()),
+    }
 }

@@ -10,7 +10,7 @@ use crate::map::access::{self, Access, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::kind::BPF_F_RDONLY_PROG;
 use crate::map::spin::{self, SpinLock};
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Creation, Map, MapSpec, Visit};
+use crate::map::{Creation, Map, MapSpec, Table, Visit};
 use crate::memory::{Arena, Bytes, Region, Window};
 
 /// An array or per-CPU array.
@@ -208,6 +208,12 @@ impl Map for Array {
             unsafe { self.layout.append(|part| self.value(index, part), values) };
         }
         Ok(entries)
+    }
+
+    fn table_user(&self) -> Result<Table, Errno> {
+        self.access.read()?;
+        let start = NonNull::new(self.arena.as_ptr()).ok_or(Errno::EFAULT)?;
+        Ok(Table { start, len: self.arena.len(), stride: self.layout.stride, plane: self.plane })
     }
 
     fn len(&self) -> usize {

@@ -9,6 +9,7 @@ mod bloom;
 mod cells;
 mod create;
 mod error;
+mod flags;
 mod hash;
 mod keys;
 mod kind;
@@ -26,6 +27,7 @@ mod ringbuf;
 mod slots;
 mod spin;
 mod table;
+mod uses;
 mod values;
 
 use std::ops::ControlFlow;
@@ -36,12 +38,14 @@ use crate::errno::Errno;
 use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
-pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
+pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch, update_batch_by_number};
 pub use create::{Creation, LruOrder, MAX_BYTES, create, create_as, create_with};
 pub use error::MapError;
+pub use flags::{Operation, unknown_flags};
 pub use kind::{
     BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
-    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules,
+    flag_names, flag_text,
 };
 pub use numbered::{NoObjects, Objects, Refusal};
 pub use of_maps::{Inner, OfMaps, Shape};
@@ -50,6 +54,8 @@ pub use programs::ProgArray;
 pub use spin::{SPIN_LOCK, SpinLock};
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
+
+pub use uses::{Command, MapUse, Uses};
 
 pub use ringbuf::{
     BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_PROD_POS, BPF_RB_RING_SIZE,
@@ -85,6 +91,20 @@ pub enum Holds<'m> {
     Programs(&'m ProgArray),
     /// Buffers for records, one a CPU.
     Events(&'m PerfEventArray),
+}
+
+/// Where a map keeps its values that has them in one place: the value of entry `i` on CPU `c` begins at
+/// `start + i * stride + c * plane`, and stays there as long as the map lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The first byte.
+    pub start: NonNull<u8>,
+    /// Bytes in all.
+    pub len: usize,
+    /// From one entry to the next.
+    pub stride: usize,
+    /// From one CPU to the next.
+    pub plane: usize,
 }
 
 /// What `for_each` calls with each entry: key, value. `Break` ends the walk.
@@ -297,6 +317,14 @@ pub trait Map: Region {
     /// # Errors
     /// As `next_key_user`.
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno>;
+
+    /// Where its values lie, for the bench to read them without a copy, as Linux maps an array (`BPF_F_MMAPABLE`).
+    ///
+    /// # Errors
+    /// `EPERM` where the bench may not read; `ENOTSUPP` for kinds that have their values here and there.
+    fn table_user(&self) -> Result<Table, Errno> {
+        Err(Errno::ENOTSUPP)
+    }
 
     /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed; for a bloom
     /// filter, which cannot tell, how often something was added.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_ANY};
 use crate::map::lock::Lock;
-use crate::map::{Map, MapSpec};
+use crate::map::{Entries as Batch, Map, MapSpec};
 use crate::memory::Bytes;
 use crate::program::ProgramType;
 
@@ -177,6 +177,39 @@ impl<T> Numbered<T> {
         Ok(())
     }
 
+    /// Before a batch command.
+    pub(super) fn begin_batch(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.access.batch(read, write)
+    }
+
+    /// The next entries of a walk in batches, behind the index `from`; empty ones are passed over.
+    pub(super) fn walk(
+        &self,
+        from: Option<&[u8]>,
+        count: u32,
+        out: &mut Batch,
+        number: impl Fn(&T) -> u32,
+    ) -> Result<(), Errno> {
+        // An index that is out of range starts again at the first, as it does for `next_key`.
+        let from = from.map_or(Ok(None), |from| self.index(from))?;
+        let first = from.map_or(0, |from| from + 1);
+        let entries = self.entries.lock();
+        for (index, entry) in entries.range(first..).take(count.saturating_sub(out.count) as usize) {
+            out.keys.extend_from_slice(&index.to_le_bytes());
+            out.values.extend_from_slice(&number(entry).to_le_bytes());
+            out.count += 1;
+            out.next = index.to_le_bytes().to_vec();
+        }
+        if out.count == count {
+            return Ok(());
+        }
+        if out.count > 0 {
+            // The empty entries up to the end were passed over too.
+            out.next = (self.spec.max_entries - 1).to_le_bytes().to_vec();
+        }
+        Err(Errno::ENOENT)
+    }
+
     pub(super) fn freeze(&self) -> Result<(), Errno> {
         self.access.freeze()
     }
@@ -223,6 +256,10 @@ macro_rules! numbered_map {
 
         fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
             self.array.next_key(key, out)
+        }
+
+        fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+            self.array.begin_batch(read, write)
         }
 
         fn freeze(&self) -> Result<(), Errno> {

@@ -12,7 +12,7 @@ use crate::map::hash::Hash;
 use crate::map::kind::{BPF_F_INNER_MAP, BPF_F_RDONLY, BPF_F_WRONLY, MapKind, Rules, flag_text};
 use crate::map::lock::Lock;
 use crate::map::numbered::{self, NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
-use crate::map::{Creation, Holds, Map, MapSpec, Visit};
+use crate::map::{Creation, Entries, Holds, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
 
 /// What the inner maps of a map of maps must be like.
@@ -159,6 +159,10 @@ impl Map for ArrayOfMaps {
         self.array.lookup(key, flags, out, |inner| inner.number)
     }
 
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, _remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        self.array.walk(from, count, out, |inner| inner.number)
+    }
+
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.array.dump(keys, values, |inner| inner.number)
     }
@@ -272,6 +276,23 @@ impl Map for HashOfMaps {
 
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.numbers.next_key_user(key, out)
+    }
+
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.numbers.begin_batch_user(read, write)
+    }
+
+    /// Linux has no `lookup_and_delete_user` for it, but takes entries out in batches.
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        let mut maps = self.maps.lock();
+        let before = out.values.len();
+        let result = self.numbers.walk_user(from, count, remove, out);
+        let taken = if remove { out.values.get(before..).unwrap_or_default() } else { &[] };
+        let numbers = taken.as_chunks().0.iter().map(|number| u32::from_le_bytes(*number));
+        let gone: Vec<_> = numbers.filter_map(|number| release(&mut maps, number)).collect();
+        drop(maps);
+        drop(gone);
+        result
     }
 
     fn freeze(&self) -> Result<(), Errno> {

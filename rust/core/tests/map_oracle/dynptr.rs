@@ -8,7 +8,8 @@ use axebpf_core::map::{Map, MapKind, MapSpec, create};
 use crate::engine_support::{Lab, assemble, program, told};
 use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec};
-use crate::sequences::{for_kernel, operations};
+use crate::operations;
+use crate::sequences::with_descriptors;
 
 /// Calls of one program.
 const CALLS: usize = 40;
@@ -183,13 +184,13 @@ fn every_result_of_every_call() {
     let theirs = specs.each_ref().map(|spec| KernelMap::create(spec, 1).expect("a valid spec"));
     let mut ring = theirs[0].ring(specs[0].max_entries as usize);
     let mut random = Random(7);
-    for _ in 0..operations().div_ceil(CALLS) {
+    for _ in 0..operations(1000).div_ceil(CALLS) {
         let mut script =
             Script { text: String::new(), random: &mut random, slots: [Slot::Empty; 3], results: 0, labels: 0 };
         script.write();
         let (text, results) = (script.text, script.results);
         let insns = assemble(&text);
-        let there = Program::load(&for_kernel(&insns, &theirs.each_ref().map(KernelMap::fd)));
+        let there = Program::load(&with_descriptors(&insns, &theirs.each_ref().map(KernelMap::fd)));
         let mut here = Lab::load(program(insns, &ours), &ours, 64).expect("it loads");
         assert_eq!(told(&here.run()), "0x0", "{text}");
         assert_eq!(there.run(0, [0; 3]), 0);

@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use axebpf_core::map::{Entries, Keys, MapSpec};
 
+use crate::function_info::{btf, function_info, functions};
+
 /// The kernel whose answers axebpf gives. Others differ in places, so the tests run on it alone.
 const RELEASE: &str = "6.18";
 
@@ -16,6 +18,7 @@ const MAP_NEXT_KEY: i64 = 4;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 const OBJECT_INFO: i64 = 15;
+const BTF_LOAD: i64 = 18;
 const MAP_LOOKUP_AND_DELETE: i64 = 21;
 const MAP_FREEZE: i64 = 22;
 const MAP_LOOKUP_BATCH: i64 = 24;
@@ -219,6 +222,11 @@ pub const RAW_TRACEPOINT: u32 = 17;
 /// `enum bpf_prog_type`.
 pub const XDP: u32 = 6;
 
+/// `enum bpf_prog_type`.
+pub const SYSCALL: u32 = 31;
+/// `BPF_F_SLEEPABLE`.
+const SLEEPABLE: u32 = 1 << 4;
+
 /// The id of a map or program, which is what looking it up gives.
 pub fn id_of(fd: i32) -> u32 {
     let mut info = [0_u32; 64];
@@ -240,13 +248,26 @@ impl Program {
 
     /// Loads a program of any type; else the errno, and what the verifier says.
     pub fn load_as(program_type: u32, insns: &[[u8; 8]]) -> Result<Program, (i32, String)> {
-        let mut log = vec![0_u8; 65536];
         let attr = Attr::new().u32(0, program_type).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
-        let attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(24, 1).u32(28, log.len() as u32);
-        match { attr.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD) {
-            Ok(fd) => Ok(Program(owned(fd))),
-            Err(errno) => Err((errno, String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())),
+        // Of this type all programs may sleep.
+        let flags = if program_type == SYSCALL { SLEEPABLE } else { 0 };
+        let mut attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(44, flags);
+        let (starts, btf) = (functions(insns), btf());
+        let info = function_info(&starts);
+        let btf_fd; // open until the program is loaded
+        if starts.len() > 1 {
+            let load = Attr::new().u64(0, btf.as_ptr() as u64).u32(16, btf.len() as u32);
+            btf_fd = owned({ load }.call(BTF_LOAD).map_err(|errno| (errno, "BTF".to_owned()))?);
+            attr = attr.u32(72, btf_fd.as_raw_fd() as u32).u32(76, size_of::<[u32; 2]>() as u32);
+            attr = attr.u64(80, info.as_ptr() as u64).u32(88, info.len() as u32);
         }
+        attr.call(PROG_LOAD).map(|fd| Program(owned(fd))).map_err(|errno| {
+            // Once more, to be told why.
+            let mut log = vec![0_u8; 1 << 20];
+            let again = std::mem::replace(&mut attr, Attr::new()).u32(24, 1).u32(28, log.len() as u32);
+            let again = { again.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD).map(owned).err();
+            (again.unwrap_or(errno), String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())
+        })
     }
 
     pub fn fd(&self) -> i32 {

@@ -9,7 +9,8 @@ use axebpf_core::memory::Bytes;
 use crate::engine_support::assemble;
 use crate::kernel::{self, KernelMap, Program, Ring, Waiter};
 use crate::map_support::{Random, spec};
-use crate::sequences::{for_kernel, operations};
+use crate::operations;
+use crate::sequences::with_descriptors;
 
 /// Operations of one program.
 const STEPS: usize = 60;
@@ -183,8 +184,8 @@ fn compare(size: u32, seed: u64) {
     let probe = "r1 = map[0]\nr2 = 0\nr3 = 0\ncall bpf_ringbuf_reserve\nif r0 == 0 goto out\nr1 = r0\nr2 = 1\n\
                  call bpf_ringbuf_discard\nout:\nr0 = 0\nexit";
     let fds = theirs.each_ref().map(KernelMap::fd);
-    let probe = Program::load(&for_kernel(&assemble(probe), &fds));
-    for _ in 0..operations().div_ceil(STEPS) {
+    let probe = Program::load(&with_descriptors(&assemble(probe), &fds));
+    for _ in 0..operations(1000).div_ceil(STEPS) {
         let mut script = Script {
             ring: &ours,
             random: &mut random,
@@ -196,7 +197,7 @@ fn compare(size: u32, seed: u64) {
         };
         script.write();
         let Script { text, expected, .. } = script;
-        let program = Program::load(&for_kernel(&assemble(&text), &fds));
+        let program = Program::load(&with_descriptors(&assemble(&text), &fds));
         assert_eq!(program.run(0, [0; 3]), 0, "{text}");
         let found = theirs[1].lookup(&[0; 4], 0).expect("an array");
         let found: Vec<u64> = found.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
@@ -257,7 +258,7 @@ fn who_is_woken() {
     let ours = create(spec.clone(), 1).expect("a valid spec");
     let theirs = KernelMap::create(&spec, 1).expect("a valid spec");
     let mut ring = theirs.ring(4096);
-    let load = |text: &str| Program::load(&for_kernel(&assemble(text), &[theirs.fd()]));
+    let load = |text: &str| Program::load(&with_descriptors(&assemble(text), &[theirs.fd()]));
     // The flags are arguments of the program.
     let output = load(
         "r4 = *(u64 *)(r1 +0)\n*(u64 *)(r10 -8) = 0\nr1 = map[0]\nr2 = r10\nr2 += -8\nr3 = 8\n\
@@ -276,7 +277,7 @@ fn who_is_woken() {
     let waiter = Waiter::new(&theirs);
     let mut random = Random(6);
     let mut wakeups = 0;
-    for step in 0..operations() {
+    for step in 0..operations(1000) {
         let flags = [0, 0, 1, 2, 3, 0x7c].map(|flags| if random.once_in(2) { flags } else { random.below(4) });
         let flags = [random.pick(&flags), random.pick(&flags)];
         match random.below(8) {

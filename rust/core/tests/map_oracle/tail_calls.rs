@@ -5,6 +5,7 @@ use axebpf_core::map::MapKind;
 
 use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec};
+use crate::operations;
 
 const PROGRAMS: usize = 5;
 /// Entries of the program array: some stay empty.
@@ -42,7 +43,7 @@ fn random_programs() {
     }
     let mut random = Random(3);
     let mut limited = 0;
-    for _ in 0..200 {
+    for _ in 0..operations(2000).div_ceil(10) {
         let array = spec(MapKind::ProgArray, 4, 4, ENTRIES, 0);
         let counts = spec(MapKind::Array, 4, 8, PROGRAMS as u32, 0);
         let (jumps, seen) = (KernelMap::create(&array, 1).unwrap(), KernelMap::create(&counts, 1).unwrap());
