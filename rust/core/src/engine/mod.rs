@@ -117,6 +117,16 @@ pub struct Outcome {
     pub calls: u64,
 }
 
+/// How often what was executed, as a program that was made ready counts it: to be added to the counts of the same program
+/// made ready elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Counters in an order that only its engine knows.
+    counters: Vec<u64>,
+    /// Where the latest run ended; `usize::MAX` before the first.
+    ended: usize,
+}
+
 /// The stack of one CPU: eight frames, fresh ones filled with a pattern.
 #[derive(Debug)]
 pub struct Stack {
@@ -212,4 +222,19 @@ pub trait Runnable: Send + Sync {
 
     /// Forgets all counts.
     fn reset_counts(&self);
+
+    /// Its counts, for [`Runnable::add`]; empty where it shows no instructions.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
+    /// Adds the counts of the same program made ready elsewhere.
+    fn add(&self, tally: &Tally) {
+        let _ = tally;
+    }
+
+    /// Takes the latest run of the same program made ready elsewhere for its own.
+    fn end_as(&self, tally: &Tally) {
+        let _ = tally;
+    }
 }

@@ -15,10 +15,10 @@ mod stack_use;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::profile::{Counters, Flow};
-use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack};
+use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack, Tally};
 use crate::fault::Fault;
 use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, InnerMaps, Run, WithInner};
 use crate::map::MapSet;
@@ -171,6 +171,11 @@ impl Interpreted {
         }
     }
 
+    /// Every counter of the profile.
+    fn counters(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.code.counters.all().chain(self.code.ops.iter().map(|op| &op.taken))
+    }
+
     #[cold]
     fn place(&self, active: &Active<'_>, fault: Fault) -> Box<ProgramFault> {
         let index = active.stopped.get().unwrap_or(0);
@@ -253,5 +258,20 @@ impl Runnable for Interpreted {
         for op in &self.code.ops {
             op.taken.store(0, Relaxed);
         }
+    }
+
+    fn tally(&self) -> Tally {
+        let counters = self.counters().map(|counter| counter.load(Relaxed)).collect();
+        Tally { counters, ended: self.code.counters.ended() }
+    }
+
+    fn add(&self, tally: &Tally) {
+        for (counter, more) in self.counters().zip(&tally.counters) {
+            counter.store(counter.load(Relaxed).wrapping_add(*more), Relaxed);
+        }
+    }
+
+    fn end_as(&self, tally: &Tally) {
+        self.code.counters.end(tally.ended);
     }
 }
