@@ -308,6 +308,8 @@ pub struct Memory<'r> {
     /// Ring-buffer records that the run has reserved and not yet given up.
     reserved: Vec<u64>,
     regions: &'r dyn Region,
+    /// It stays on the thread of its run, which the regions may count on.
+    local: PhantomData<*const ()>,
 }
 
 impl<'r> Memory<'r> {
@@ -334,6 +336,7 @@ impl<'r> Memory<'r> {
             extra: Vec::new(),
             reserved: Vec::new(),
             regions,
+            local: PhantomData,
         }
     }
 
@@ -354,6 +357,7 @@ impl<'r> Memory<'r> {
             extra: self.extra.clone(),
             reserved: Vec::new(),
             regions,
+            local: PhantomData,
         };
         memory.set_frames(depth);
         memory

@@ -1,5 +1,6 @@
 //! `Bench`, `Tracepoint` and `Link`: the bench behind its lock.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -28,10 +29,25 @@ use crate::statistics::Statistics;
 
 /// A bench, and the lock that lets one thread at a time use it, re-entrantly.
 pub(crate) struct Shared {
-    lock: ReentrantMutex<bench::Bench>,
+    lock: ReentrantMutex<Movable>,
     closed: AtomicBool,
     /// What whoever closed it has to say about that.
     why: OnceLock<String>,
+}
+
+/// A bench that any thread may use which has the lock.
+pub(crate) struct Movable(bench::Bench);
+
+// SAFETY: a bench stays on its thread because its maps do, which must not be called by two threads at once. Here they
+// are not: a `Map` calls its map under the lock of the bench.
+unsafe impl Send for Movable {}
+
+impl Deref for Movable {
+    type Target = bench::Bench;
+
+    fn deref(&self) -> &bench::Bench {
+        &self.0
+    }
 }
 
 impl Shared {
@@ -39,13 +55,13 @@ impl Shared {
     ///
     /// Whoever waits holds no GIL, because the thread that has the bench may need it to go on.
     #[inline]
-    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, Movable>> {
         self.check_open(py)?;
         self.lock.try_lock().map_or_else(|| self.wait(py), Ok)
     }
 
     #[cold]
-    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, Movable>> {
         loop {
             py.detach(|| drop(self.lock.lock()));
             self.check_open(py)?;
@@ -204,7 +220,7 @@ impl Bench {
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
         Ok(Bench {
             shared: Arc::new(Shared {
-                lock: ReentrantMutex::new(bench),
+                lock: ReentrantMutex::new(Movable(bench)),
                 closed: AtomicBool::new(false),
                 why: OnceLock::new(),
             }),

@@ -114,7 +114,7 @@ impl Bench {
             if def.frozen && !drops {
                 map.freeze()?;
             }
-            maps.push(BenchMap { map, object: Some(load), key_type: def.key_type, value_type: def.value_type });
+            maps.push(BenchMap::new(map, Some(load), (def.key_type, def.value_type)));
         }
         Ok(maps)
     }

@@ -48,7 +48,10 @@ impl Bench {
     ///
     /// # Errors
     /// Linux's errno, with what it does not say.
-    pub fn update_map(&self, map: &dyn Map, key: &[u8], value: &[u8], flags: u64) -> Result<(), Refusal> {
+    ///
+    /// # Safety
+    /// `map` is one of this bench, be it still in it or not.
+    pub unsafe fn update_map(&self, map: &dyn Map, key: &[u8], value: &[u8], flags: u64) -> Result<(), Refusal> {
         map.update_by_number(key, value, flags, &Known { bench: self, maps: &[], programs: &[] })
     }
 

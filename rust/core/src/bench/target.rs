@@ -86,6 +86,8 @@ impl Options {
                 }
             }
         }
+        // SAFETY: nobody else has it yet, and a bench lets no map out to another thread (`maps.rs`).
+        unsafe { map.set_alone(true) };
         Ok(map)
     }
 

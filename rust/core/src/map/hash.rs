@@ -10,12 +10,12 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
 use hashbrown::HashTable;
-use parking_lot::Mutex;
 
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
 use crate::map::cells::Cells;
 use crate::map::kind::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::lock::Lock;
 use crate::map::lru::Lru;
 use crate::map::slots::Slots;
 use crate::map::values::{self, ValueLayout};
@@ -27,7 +27,7 @@ pub(super) struct Hash {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -160,7 +160,7 @@ impl Hash {
         if preallocate {
             state.table.try_reserve(spec.max_entries as usize, |_| 0).map_err(|_| Errno::ENOMEM)?;
         }
-        Ok(Hash { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
+        Ok(Hash { access: Access::new(spec.flags), layout, state: Lock::new(state), spec })
     }
 
     /// What bpf(2) checks before it looks at the value of an update.
@@ -213,6 +213,11 @@ impl Region for Hash {
 impl Map for Hash {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.state.set_alone(alone) };
     }
 
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {

@@ -11,6 +11,7 @@ mod create;
 mod error;
 mod hash;
 mod kind;
+mod lock;
 mod lpm;
 mod lru;
 mod numbered;
@@ -82,7 +83,8 @@ pub enum Holds<'m> {
 /// What `for_each` calls with each entry: key, value. `Break` ends the walk.
 pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
 
-/// A map, shared by programs and the bench. Every method may be called from any thread.
+/// A map, shared by programs and the bench. Every method may be called from any thread, unless the map is told that it
+/// is alone ([`Map::set_alone`]).
 ///
 /// The first group of methods is what the helpers do, on behalf of a program on `cpu`; the `*_user` group is what
 /// bpf(2) does. A pointer that [`Map::lookup`] or [`Map::reserve`] returned stays valid memory until the map is
@@ -274,6 +276,16 @@ pub trait Map: Region {
     /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Says whether it is *alone*: whether one thread at a time uses it. It may then leave out what only threads need
+    /// that use it at once; a map that [`create`] has made is not alone. A map of maps hands it on to its maps.
+    ///
+    /// # Safety
+    /// While it is alone, all calls of it, and of what it lends ([`Map::holds`]), come from one thread at a time, and
+    /// happen before those of the next. No other call is going on while this one is.
+    unsafe fn set_alone(&self, alone: bool) {
+        let _ = alone;
     }
 
     /// A run begins that may look values up. A map whose memory programs cannot reach by itself lends them copies,

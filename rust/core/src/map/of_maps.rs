@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::error::MapError;
 use crate::map::hash::Hash;
 use crate::map::kind::{BPF_F_INNER_MAP, BPF_F_RDONLY, BPF_F_WRONLY, MapKind, Rules, flag_text};
+use crate::map::lock::Lock;
 use crate::map::numbered::{self, NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
 use crate::map::{Holds, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
@@ -126,6 +125,15 @@ no_memory!(ArrayOfMaps);
 impl Map for ArrayOfMaps {
     numbered_map!();
 
+    /// Its maps too.
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it, and for the maps that are in it.
+        unsafe {
+            self.array.set_alone(alone);
+            self.array.each(|inner| inner.map.set_alone(alone));
+        }
+    }
+
     fn len(&self) -> usize {
         self.array.len()
     }
@@ -156,12 +164,12 @@ pub(super) struct HashOfMaps {
     numbers: Hash,
     shape: Shape,
     /// Each map that is in it.
-    maps: Mutex<KeyCounts>,
+    maps: Lock<KeyCounts>,
 }
 
 impl HashOfMaps {
     pub(super) fn new(spec: MapSpec, shape: Shape, rules: Rules) -> Result<HashOfMaps, Errno> {
-        Ok(HashOfMaps { numbers: Hash::new(spec, 1, rules)?, shape, maps: Mutex::default() })
+        Ok(HashOfMaps { numbers: Hash::new(spec, 1, rules)?, shape, maps: Lock::default() })
     }
 
     /// The number at a key, whatever flags say of reading.
@@ -196,6 +204,16 @@ no_memory!(HashOfMaps);
 impl Map for HashOfMaps {
     fn spec(&self) -> &MapSpec {
         self.numbers.spec()
+    }
+
+    /// Its maps too.
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it, and for the maps that are in it.
+        unsafe {
+            self.maps.set_alone(alone);
+            self.numbers.set_alone(alone);
+            self.maps.lock().values().for_each(|(map, _)| map.set_alone(alone));
+        }
     }
 
     fn holds(&self) -> Holds<'_> {
