@@ -171,7 +171,7 @@ impl Bench {
                 let hidden = HEADER_SIZE as u64;
                 let len = event.bytes().len() as u64 - hidden;
                 let context = Window { start: start + hidden, len, writable: false };
-                let input = Input { args: [start, 0], context, extra: &[], host, budget };
+                let input = Input { args: [start, 0], context, extra: &[], host, budget, alone: host.is_alone() };
                 // SAFETY: the context is the record behind its header, borrowed for the run and not written to.
                 unsafe { runnable.run(stack, &input) }
             }
@@ -357,7 +357,7 @@ fn run_raw(
     let len = 8 * event.spec().fields().len().min(arguments.0.len());
     let start = arguments.0.as_ptr() as u64;
     let context = Window { start, len: len as u64, writable: false };
-    let input = Input { args: [start, 0], context, extra: &[], host, budget };
+    let input = Input { args: [start, 0], context, extra: &[], host, budget, alone: host.is_alone() };
     // SAFETY: the context is the array above, which lives on and is not written to.
     unsafe { runnable.run(stack, &input) }
 }
@@ -374,7 +374,7 @@ fn run_axvisor(
     let mut trace = Aligned(event.trace_context(host.stamp.time_ns));
     let start = trace.0.as_mut_ptr() as u64;
     let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
-    let input = Input { args: [start, 0], context, extra: &[], host, budget };
+    let input = Input { args: [start, 0], context, extra: &[], host, budget, alone: host.is_alone() };
     // SAFETY: the context is the array above, which lives on; nothing else refers to it.
     unsafe { runnable.run(stack, &input) }
 }

@@ -355,7 +355,14 @@ impl Bench {
         let len = context.len() as u64;
         let window = Window { start: start + hidden as u64, len: len - hidden as u64, writable };
         let args = program.arguments(start, window);
-        let input = Input { args, context: window, extra: &[], host: &host, budget: self.options.budget };
+        let input = Input {
+            args,
+            context: window,
+            extra: &[],
+            host: &host,
+            budget: self.options.budget,
+            alone: host.is_alone(),
+        };
 
         let active = &self.cpus[stamp.cpu as usize].active;
         let outer = self.printed.replace(Some(Vec::new()));

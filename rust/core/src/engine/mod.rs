@@ -166,6 +166,8 @@ pub struct Input<'r> {
     pub host: &'r dyn Host,
     /// Instructions it may execute before [`Fault::Budget`].
     pub budget: u64,
+    /// Whether no other thread uses the maps meanwhile: atomic instructions then need no locked ones of the machine.
+    pub alone: bool,
 }
 
 /// What sees every instruction of a run before it is executed.
@@ -186,7 +188,7 @@ pub trait Runnable: Send + Sync {
     ///
     /// # Safety
     /// `input.context` and `input.extra` must be valid memory, writable where they say so, and nobody may hold
-    /// Rust references into them during the run.
+    /// Rust references into them during the run. Where `input.alone`, no other thread may use the maps during the run.
     unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome;
 
     /// Runs it once, showing every instruction to `observer`.

@@ -92,7 +92,7 @@ impl<T> Numbered<T> {
 
     /// What `read` makes of each entry.
     pub(super) fn all<R>(&self, read: impl FnMut(&T) -> R) -> Vec<R> {
-        self.entries.read().values().map(read).collect()
+        self.entries.lock().values().map(read).collect()
     }
 
     /// `BPF_MAP_UPDATE_ELEM` of a value of four bytes, of whose number `make` makes the entry. Returns the old one.

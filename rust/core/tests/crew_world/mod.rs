@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(dead_code)] // each test binary uses its part
 
-use axebpf_core::bench::{Bench, BenchError, Counts, Crew, Fired, Options};
+use axebpf_core::bench::{Bench, BenchError, Counts, Crew, Fired, MixedColumns, Options};
 use axebpf_core::event::{Column, FieldSpec, FieldType, Payload, Role, Scalar, Stamp, Statistics, TracepointSpec};
 use axebpf_core::isa::{Insn, assemble};
 use axebpf_core::map::{MapKind, MapSpec};
@@ -184,11 +184,15 @@ impl World {
         // Who makes a key is a matter of chance where several may: they are there from the beginning.
         let adds = bench.map(maps[PER_CPU_HASH as usize]).unwrap();
         for key in 0..64_u64 {
-            bench.update_map(&*adds.map, &key.to_le_bytes(), &[0; 8 * CPUS as usize], 0).unwrap();
+            adds.update_user(&key.to_le_bytes(), &[0; 8 * CPUS as usize], 0).unwrap();
         }
         let jumps = bench.map(maps[JUMPS as usize]).unwrap();
         for index in [1_u32, 2] {
-            bench.update_map(&*jumps.map, &index.to_le_bytes(), &(programs[1] as u32).to_le_bytes(), 0).unwrap();
+            // SAFETY: the map is of this bench, which is on this thread.
+            unsafe {
+                bench.update_map(&**jumps.shared(), &index.to_le_bytes(), &(programs[1] as u32).to_le_bytes(), 0)
+            }
+            .unwrap();
         }
         let (a, b) = (bench.tracepoint_named("vmm:a").unwrap(), bench.tracepoint_named("vmm:b").unwrap());
         bench.attach(a, programs[0], 0).unwrap();
@@ -198,6 +202,12 @@ impl World {
         bench.set_enabled(b, true);
         bench.set_filter(b, Some("n & 1")).unwrap();
         World { bench, programs, maps }
+    }
+
+    /// The numbers in a map of numbers.
+    pub fn counted(&self, map: i32) -> Vec<u64> {
+        let (_, values) = dump(&self.bench, self.maps[map as usize]);
+        values.chunks(8).map(|value| u64::from_le_bytes(value.try_into().unwrap())).collect()
     }
 
     pub fn fire(&self, batch: &Batch, threads: usize) -> Fired {
@@ -233,13 +243,16 @@ impl Batch {
         batch
     }
 
-    pub fn fire(&self, bench: &Bench, crew: &Crew<'_>) -> Result<Fired, BenchError> {
-        let columns = [0, 1].map(|which| {
+    pub fn columns<'b>(&'b self, bench: &'b Bench) -> [MixedColumns<'b>; 2] {
+        [0, 1].map(|which| {
             let name = ["vmm:a", "vmm:b"][which];
             let columns = vec![Column::U64(&self.n[which]), Column::U64(&self.durations[which])];
             (bench.tracepoint_named(name).unwrap(), columns)
-        });
-        crew.fire_mixed(&columns, &self.order, &self.times, &self.cpus, &mut || Ok(()))
+        })
+    }
+
+    pub fn fire(&self, bench: &Bench, crew: &Crew<'_>) -> Result<Fired, BenchError> {
+        crew.fire_mixed(&self.columns(bench), &self.order, &self.times, &self.cpus, &mut || Ok(()))
     }
 }
 
@@ -316,7 +329,7 @@ pub fn shown(world: &World) -> Shown {
 pub fn dump(bench: &Bench, index: usize) -> (Vec<u8>, Vec<u8>) {
     let map = bench.map(index).unwrap();
     let (mut keys, mut values) = (Vec::new(), Vec::new());
-    let entries = map.map.dump_user(&mut keys, &mut values).unwrap();
+    let entries = map.dump_user(&mut keys, &mut values).unwrap();
     if entries == 0 {
         return (keys, values);
     }

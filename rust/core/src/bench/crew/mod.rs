@@ -12,6 +12,7 @@ mod source;
 mod tally;
 mod worker;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
@@ -19,6 +20,7 @@ use std::thread;
 use super::batch::{Encoded, Fired, MixedColumns, Pause};
 use super::{Bench, BenchError, Tracepoint};
 use crate::event::Column;
+use crate::map::Map;
 use crate::recording::Events;
 use merge::{Lines, Merge, POOL, Written};
 use plan::Plan;
@@ -33,11 +35,31 @@ pub struct Crew<'b> {
 }
 
 /// A crew is at work on a bench: until this is dropped, its maps are used by several threads.
-struct AtWork<'b>(&'b Bench);
+struct AtWork<'b> {
+    bench: &'b Bench,
+    /// What these are, be it in the bench or only in use by a program.
+    maps: Vec<Arc<dyn Map>>,
+}
+
+impl<'b> AtWork<'b> {
+    /// Before the threads are started.
+    fn begin(bench: &'b Bench) -> AtWork<'b> {
+        let maps = bench.all_maps();
+        // SAFETY: to be used by several threads is always sound; the caller is in none of the maps (`plan::free`).
+        maps.iter().for_each(|map| unsafe { map.set_alone(false) });
+        bench.shared.set(true);
+        AtWork { bench, maps }
+    }
+}
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.shared.set(false);
+        self.bench.shared.set(false);
+        // Some may have come meanwhile.
+        for map in self.maps.iter().chain(&self.bench.all_maps()) {
+            // SAFETY: the threads have ended, so that the maps are again for whoever has the bench (`maps.rs`).
+            unsafe { map.set_alone(true) };
+        }
     }
 }
 
@@ -51,9 +73,11 @@ impl Bench {
         if threads == 0 { Err(BenchError::NoThreads) } else { Ok(Crew { bench: self, threads }) }
     }
 
-    fn start_work(&self) -> AtWork<'_> {
-        self.shared.set(true);
-        AtWork(self)
+    /// Every map that its programs or its user can reach, but for those in maps of maps.
+    fn all_maps(&self) -> Vec<Arc<dyn Map>> {
+        let own = self.maps.borrow().iter().flatten().map(|map| map.map.clone()).collect::<Vec<_>>();
+        let programs = (0..self.programs.len()).filter_map(|index| self.programs.get(index));
+        own.into_iter().chain(programs.flat_map(|program| program.maps().0)).collect()
     }
 }
 
@@ -142,7 +166,7 @@ impl Crew<'_> {
         if workers == 0 {
             return Ok(Fired { events: 0, error: None });
         }
-        let _at_work = bench.start_work();
+        let _at_work = AtWork::begin(bench);
         let stop = AtomicUsize::new(usize::MAX);
         let common = Common { plan: &plan, stop: &stop, seed: bench.next_random() };
         let owners = &*owners;

@@ -149,6 +149,10 @@ impl Interpreted {
             tail_calls: 0,
             inner: inner.as_ref(),
         };
+        if input.alone {
+            // SAFETY: the caller answers for it.
+            unsafe { run.memory.set_alone() };
+        }
         for &window in input.extra {
             // SAFETY: the caller answers for it.
             unsafe { run.memory.allow(window) };
