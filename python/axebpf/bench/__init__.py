@@ -554,6 +554,7 @@ class Bench:
         workload: str | Workload | Stream,
         *,
         progress: Callable[[Progress], object] | None = None,
+        threads: int = 1,
         **parameters: Any,
     ) -> RunResult:
         """Runs a simulated hypervisor: fires the events of a workload, in order, at their times.
@@ -561,10 +562,13 @@ class Bench:
         `workload` is a name out of `hypervisor.WORKLOADS`, such as `boot`, or one of your own, made with
         `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
         an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
+
+        With `threads`, so many of them take the events of some CPUs each: see `fire_many` of a tracepoint. Raises
+        ThreadsError for what only one thread can do.
         """
         from axebpf.bench.run import fire_stream, stream_for
 
-        return fire_stream(self, stream_for(self, workload, parameters), progress)
+        return fire_stream(self, stream_for(self, workload, parameters), progress, threads)
 
     def replay(
         self,
@@ -574,6 +578,7 @@ class Bench:
         mapping: Iterable[Rule] | None = None,
         event: str | None = None,
         progress: Callable[[Progress], object] | None = None,
+        threads: int = 1,
     ) -> ReplayResult:
         r"""Fires the events of a recording: in the order of the file, at its times, on its CPUs, in its threads.
 
@@ -587,13 +592,14 @@ class Bench:
         Lines that cannot be read and events without a counterpart are counted in the result. Raises RecordingError for
         what is no recording, for a table that does not fit, and where its events are on more CPUs than the bench has:
         before the first event, unless it can be read only once, as a pipe. ProgramFault where a program was stopped.
+        `threads` are as of `run`: the recording is read on one, and events are fired on so many.
 
         >>> Bench().replay(b"vcpu0-7  [000] ..... 1.500000: vmm:vm_boot: vm_id=3 duration_ns=20\n").by_tracepoint
         {'vmm:vm_boot': 1}
         """
         from axebpf.bench.replay import replay
 
-        return replay(self, source, format, mapping, event, progress)
+        return replay(self, source, format, mapping, event, progress, threads)
 
     def compare(
         self,

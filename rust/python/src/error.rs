@@ -133,6 +133,9 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NotObservable { .. } => exception(py, "AxebpfError", (message,), &[]),
+        BenchError::NoThreads | BenchError::OneThread { .. } | BenchError::NoThread { .. } => {
+            exception(py, "ThreadsError", (message,), &[])
+        }
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
         BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
         BenchError::Foreign(error) => carried(py, error),

@@ -124,6 +124,21 @@ pub enum BenchError {
         /// Source line of the widest read, where there is one.
         line: Option<String>,
     },
+    /// A batch on no threads.
+    #[error("a batch is fired on one thread or more, not on none")]
+    NoThreads,
+    /// Something that only one thread can do, before the first event.
+    #[error("{what}; fire it with threads=1")]
+    OneThread {
+        /// Which, and why.
+        what: String,
+    },
+    /// The system starts no more threads; none has begun.
+    #[error("a thread of this batch could not be started: {why}; fire it with fewer")]
+    NoThread {
+        /// What the system says.
+        why: String,
+    },
     /// There is no tracepoint in this slot.
     #[error("this bench has no tracepoint number {slot}")]
     NoTracepoint {

@@ -176,15 +176,10 @@ impl Bench {
     fn engine(&self, program: Arc<Program>, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
         let made = self.options.make_ready(program.clone(), maps.clone());
         let runnable = made.map_err(|source| self.options.refused(&program, source))?;
-        for (insn, slot) in program.insns.iter().enumerate() {
-            if let Ok((Op::CallHelper { id }, _)) = decode(&[*slot], 0)
-                && id >= CUSTOM_HELPERS
-                && !self.helpers.borrow().as_ref().is_some_and(|helpers| helpers.has(id))
-            {
-                let what =
-                    format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
-                return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
-            }
+        let has = |id| self.helpers.borrow().as_ref().is_some_and(|helpers| helpers.has(id));
+        if let Some((insn, id)) = custom_calls(&program).find(|(_, id)| !has(*id)) {
+            let what = format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
+            return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
         }
         if self.options.target == Target::Linux {
             known_maps::check(&program, &maps).map_err(|source| self.options.refused(&program, source))?;
@@ -198,6 +193,14 @@ impl Bench {
         self.programs.push(Box::new(program));
         self.programs.len() - 1
     }
+}
+
+/// The instructions of a program that call helpers of the user's, and the ids of those.
+pub(super) fn custom_calls(program: &Program) -> impl Iterator<Item = (usize, u32)> {
+    program.insns.iter().enumerate().filter_map(|(insn, slot)| match decode(&[*slot], 0) {
+        Ok((Op::CallHelper { id }, _)) if id >= CUSTOM_HELPERS => Some((insn, id)),
+        _ => None,
+    })
 }
 
 fn program_type(name: &str, of: &str) -> Result<ProgramType, BenchError> {

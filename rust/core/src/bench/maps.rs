@@ -131,6 +131,10 @@ impl Bench {
     }
 
     pub(super) fn add_map(&self, map: BenchMap) -> usize {
+        if self.shared.get() {
+            // SAFETY: to be used by several threads is always sound, and nobody uses it yet.
+            unsafe { map.map.set_alone(false) };
+        }
         let mut maps = self.maps.borrow_mut();
         maps.push(Some(Rc::new(map)));
         maps.len() - 1

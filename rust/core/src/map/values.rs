@@ -4,10 +4,11 @@
 //! lock, so copies go through relaxed atomic stores and loads of 8 bytes: an aligned 8-byte field is never torn,
 //! while a longer value may be seen half old and half new, as on Linux.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::errno::Errno;
 use crate::map::spin::SPIN_LOCK;
+use crate::memory::relaxed::Word;
 
 /// The value of one entry: one part a CPU, each padded to 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -109,14 +110,14 @@ pub(crate) unsafe fn store(to: *mut u8, from: *const u8, len: usize) {
     while at < whole {
         // SAFETY: `at + 8 <= len` bytes are readable at `from`; the target is aligned and writable (see above).
         unsafe {
-            let word = from.add(at).cast::<u64>().read_unaligned();
+            let word = u64::load(from.add(at).cast());
             AtomicU64::from_ptr(to.add(at).cast()).store(word, Relaxed);
         }
         at += 8;
     }
     while at < len {
         // SAFETY: `at < len`.
-        unsafe { AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Relaxed) };
+        unsafe { u8::load(from.add(at)).store(to.add(at)) };
         at += 1;
     }
 }
@@ -134,10 +135,10 @@ unsafe fn store_beside(to: *mut u8, from: *const u8, len: usize, lock: usize) {
     unsafe {
         store(to, from, word);
         if half + 4 <= len {
-            AtomicU32::from_ptr(to.add(half).cast()).store(from.add(half).cast::<u32>().read_unaligned(), Relaxed);
+            u32::load(from.add(half).cast()).store(to.add(half).cast());
         } else {
             for at in half..len {
-                AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Relaxed);
+                u8::load(from.add(at)).store(to.add(at));
             }
         }
         if word + 8 < len {

@@ -15,10 +15,10 @@ mod stack_use;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::profile::{Counters, Flow};
-use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack};
+use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack, Tally};
 use crate::fault::Fault;
 use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, InnerMaps, Run, WithInner};
 use crate::map::{Holds, Map, MapSet};
@@ -166,6 +166,10 @@ impl Interpreted {
         if RARE && self.locks {
             run.memory.set_gaps();
         }
+        if input.alone {
+            // SAFETY: the caller answers for it.
+            unsafe { run.memory.set_alone() };
+        }
         for &window in input.extra {
             // SAFETY: the caller answers for it.
             unsafe { run.memory.allow(window) };
@@ -186,6 +190,11 @@ impl Interpreted {
             Some(reach) => reach,
             None => &self.maps,
         }
+    }
+
+    /// Every counter of the profile.
+    fn counters(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.code.counters.all().chain(self.code.ops.iter().map(|op| &op.taken))
     }
 
     #[cold]
@@ -265,5 +274,20 @@ impl Runnable for Interpreted {
         for op in &self.code.ops {
             op.taken.store(0, Relaxed);
         }
+    }
+
+    fn tally(&self) -> Tally {
+        let counters = self.counters().map(|counter| counter.load(Relaxed)).collect();
+        Tally { counters, ended: self.code.counters.ended() }
+    }
+
+    fn add(&self, tally: &Tally) {
+        for (counter, more) in self.counters().zip(&tally.counters) {
+            counter.store(counter.load(Relaxed).wrapping_add(*more), Relaxed);
+        }
+    }
+
+    fn end_as(&self, tally: &Tally) {
+        self.code.counters.end(tally.ended);
     }
 }
