@@ -189,7 +189,7 @@ fn where_a_lock_is() {
         let btf = writer.finish();
         let ours = Btf::parse(&btf).expect("BTF").spin_locks(value).expect("a type");
         let Ok(theirs) = load(&btf) else {
-            assert!(ours.len() > 1 || ours[0] % 4 != 0, "{what}: {ours:?}");
+            assert!(ours.len() > 1 || !ours[0].is_multiple_of(4), "{what}: {ours:?}");
             continue;
         };
         let types = [theirs.as_raw_fd() as u32, WORD, value];
@@ -465,9 +465,7 @@ fn a_tracing_program_may_lock_values_of_inner_maps() {
     let ours = create_as(outer.clone(), 1, &Creation { inner: Some(&*our_inner), ..Creation::default() }).unwrap();
     let theirs = KernelMap::create_with(&outer, 1, their_inner.fd()).unwrap();
     let key = 1_u32.to_le_bytes();
-    for map in [&our_inner] {
-        map.update_user(&key, &[1; 16], 0).unwrap();
-    }
+    our_inner.update_user(&key, &[1; 16], 0).unwrap();
     their_inner.update(&key, &[1; 16], 0).unwrap();
     ours.update_by_number(&key, &[0; 4], 0, &One(our_inner.clone())).unwrap();
     theirs.update(&key, &their_inner.fd().to_le_bytes(), 0).unwrap();
