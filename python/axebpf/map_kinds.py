@@ -33,7 +33,7 @@ class MapKind(NamedTuple):
     title: str = ""
     """What a person calls it."""
     keys: str = ""
-    """How entries are found: by `index`, by `bytes`, by `prefix`; `none` where they are found in order, or not at all."""
+    """How entries are found: by `index`, by `bytes`, by `prefix`; `none`: in order, or not at all."""
     per_cpu: bool = False
     """Whether each CPU has a value of its own."""
     flags: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ use crate::map::kind::{MapKind, flag_text};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// Linux has this kind, axebpf does not.
-    #[error("map {map}: axebpf has no {} maps; it has {}", kind.name(), offered())]
+    #[error("map {map}: axebpf has no {} maps, which Linux has; it has {}", kind.name(), offered())]
     Unsupported {
         /// Name of the map.
         map: String,
