@@ -122,6 +122,7 @@ class Bench:
         target: str = "linux",
         engine: str = "auto",
         maps: str = "auto",
+        lru: str = "exact",
         endless: bool = False,
     ) -> Bench:
         """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError."""
@@ -211,17 +212,23 @@ class Bench:
         times: Any,
         cpus: Any,
         columns: Sequence[list[Any]],
+        threads: int = 1,
     ) -> int:
         """Fires event `i` from the next row of tracepoint `order[i]`, at `times[i]`, on `cpus[i]`.
 
-        Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`.
+        Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`. Raises ThreadsError.
         """
 
-    def fire_recorded(self, tracepoints: Sequence[Tracepoint], recording: Recording, most: int | None = None) -> int:
+    def fire_recorded(
+        self, tracepoints: Sequence[Tracepoint], recording: Recording, most: int | None = None, threads: int = 1
+    ) -> int:
         """Fires the events of the last piece of a recording, at most so many, which then no longer has them.
 
-        `tracepoints` are those that it was made for, in the same order.
+        `tracepoints` are those that it was made for, in the same order. Raises ThreadsError.
         """
+
+    def check_threads(self, threads: int) -> None:
+        """Raises ThreadsError where, as things are, not all tracepoints can be fired on so many threads."""
 
     def keep_runs(self, steps: int = 0) -> None:
         """From now on keeps what each run of an attached program comes to, and its first `steps` instructions.
@@ -266,11 +273,14 @@ class Tracepoint:
     def fire_function(self) -> Callable[..., None]:
         """The function `fire(*fields, time_ns=None, cpu=None)`."""
 
-    def fire_rows(self, columns: list[Any], times: Any = None, cpus: Any = None) -> int:
-        """Fires an event a row, without the GIL.
+    def fire_rows(self, columns: list[Any], times: Any = None, cpus: Any = None, threads: int = 1) -> int:
+        """Fires an event a row, without the GIL. Raises ThreadsError.
 
         A column is a buffer of integers, one integer, or for an array field its bytes and their number a row.
         """
+
+    def check_threads(self, threads: int) -> None:
+        """Raises ThreadsError where, as things are, its events cannot be fired on so many threads."""
 
     @property
     def enabled(self) -> bool:

@@ -1,4 +1,4 @@
-//! What a run holds until it gives it up: ring-buffer records, and dynptrs on its stack.
+//! What a run holds until it gives it up: ring-buffer records, dynptrs on its stack, a spin lock.
 
 use std::collections::BTreeMap;
 
@@ -54,6 +54,8 @@ struct Rest {
     dynptrs: BTreeMap<u64, Dynptr>,
     /// How many dynptrs there have been.
     made: u64,
+    /// Address of the spin lock that it has taken.
+    lock: Option<u64>,
 }
 
 impl Held {
@@ -106,6 +108,17 @@ impl Held {
         self.newest.is_some() || self.rest.as_ref().is_some_and(|rest| rest.owes())
     }
 
+    /// Address of the spin lock that is held.
+    #[inline]
+    pub(crate) fn lock(&self) -> Option<u64> {
+        self.rest.as_ref()?.lock
+    }
+
+    /// Notes that a spin lock is held, or none.
+    pub(crate) fn set_lock(&mut self, lock: Option<u64>) {
+        self.rest.get_or_insert_default().lock = lock;
+    }
+
     /// Address on the stack of a dynptr that must be given up.
     pub(crate) fn owed_dynptr(&self) -> Option<u64> {
         let of_record = |(at, dynptr): (&u64, &Dynptr)| dynptr.of_record.then_some(*at);
@@ -149,6 +162,6 @@ impl Held {
 
 impl Rest {
     fn owes(&self) -> bool {
-        !self.older.is_empty() || self.dynptrs.values().any(|dynptr| dynptr.of_record)
+        self.lock.is_some() || !self.older.is_empty() || self.dynptrs.values().any(|dynptr| dynptr.of_record)
     }
 }

@@ -9,7 +9,7 @@ use axebpf_core::bench::{Bench, BenchError, ByHand, CustomHelpers, EngineKind, H
 use axebpf_core::event::{FieldSpec, TracepointSpec, Value};
 use axebpf_core::fault::Fault;
 use axebpf_core::isa::{Insn, assemble};
-use axebpf_core::map::{BPF_F_RDONLY_PROG, MapKind, MapSpec};
+use axebpf_core::map::{BPF_F_RDONLY_PROG, LruOrder, MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 
 const LINUX: Options = Options {
@@ -22,6 +22,7 @@ const LINUX: Options = Options {
     target: Target::Linux,
     engine: EngineKind::Interpreter,
     maps: MapLibrary::Own,
+    lru: LruOrder::Exact,
     endless: false,
 };
 const RBPF: Options = Options { engine: EngineKind::Rbpf, ..LINUX };

@@ -173,7 +173,7 @@ impl Map {
                 other => other.map(|()| true),
             }
         })?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 
     #[pyo3(signature = (key, value, flags=0))]
@@ -362,7 +362,7 @@ impl Map {
     fn dump<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, usize)> {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         let count = self.with(py, "walk", || self.map.dump_user(&mut keys, &mut values))?;
-        Ok((PyBytes::new(py, &keys), PyBytes::new(py, &values), count))
+        Ok((bytes(py, &keys)?, bytes(py, &values)?, count))
     }
 
     /// The memory of its values, where they lie in one place; otherwise none.
@@ -379,6 +379,14 @@ impl Map {
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, "len", || Ok(self.map.len()))
     }
+}
+
+/// Bytes of Python's, of which there may be more than there is memory for.
+fn bytes<'py>(py: Python<'py>, from: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, from.len(), |to| {
+        to.copy_from_slice(from);
+        Ok(())
+    })
 }
 
 impl Map {
@@ -432,7 +440,7 @@ impl Map {
             }
         };
         let next = more.then(|| PyBytes::new(py, &out.next));
-        Ok((PyBytes::new(py, &out.keys), PyBytes::new(py, &out.values), out.count, next))
+        Ok((bytes(py, &out.keys)?, bytes(py, &out.values)?, out.count, next))
     }
 
     fn lacks(&self, py: Python<'_>, what: &str) -> PyErr {
@@ -468,7 +476,7 @@ impl Map {
             Err(Errno::ENOENT) => Ok(false),
             other => other.map(|()| true),
         })?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 }
 

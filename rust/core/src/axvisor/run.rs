@@ -164,8 +164,8 @@ impl<'a> Active<'a> {
     /// Gives up the ring-buffer records that the run still has reserved: a busy one would stop every consumer of the ring.
     /// Returns the fault that this is at its end.
     pub(super) fn give_up(&self) -> Option<Box<Fault>> {
-        let run = self.run.borrow();
-        let run = run.as_ref().filter(|run| run.owes())?;
+        let mut run = self.run.borrow_mut();
+        let run = run.as_mut().filter(|run| run.owes())?;
         let fault = run.unreleased();
         run.give_up();
         Some(fault)

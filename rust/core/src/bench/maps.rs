@@ -126,11 +126,15 @@ impl Bench {
     /// # Errors
     /// As [`Bench::create_map`].
     pub fn create_map_with(&self, spec: MapSpec, inner: Option<&dyn Map>) -> Result<usize, BenchError> {
-        let map = self.options.create_map(spec, inner)?;
+        let map = self.options.create_map(spec, inner, None)?;
         Ok(self.add_map(BenchMap::new(map, None, (None, None))))
     }
 
     pub(super) fn add_map(&self, map: BenchMap) -> usize {
+        if self.shared.get() {
+            // SAFETY: to be used by several threads is always sound, and nobody uses it yet.
+            unsafe { map.map.set_alone(false) };
+        }
         let mut maps = self.maps.borrow_mut();
         maps.push(Some(Rc::new(map)));
         maps.len() - 1

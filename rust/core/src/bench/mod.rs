@@ -4,6 +4,8 @@
 //! helper of the user's, which fires another event. So every method takes `&self`, what never goes away sits in
 //! append-only lists, and what changes sits in cells that are not borrowed while foreign code runs.
 
+mod batch;
+mod crew;
 mod dispatch;
 mod error;
 mod filter;
@@ -25,7 +27,9 @@ use std::sync::Arc;
 
 use elsa::FrozenVec;
 
-pub use dispatch::{Fired, Listener, Pause};
+pub use batch::{Fired, MixedColumns, Pause};
+pub use crew::Crew;
+pub use dispatch::Listener;
 pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
@@ -40,6 +44,7 @@ use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
 use crate::event::{Filter, Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
 use crate::helper::VmContext;
+use crate::map::LruOrder;
 
 /// What a bench is made from.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +67,8 @@ pub struct Options {
     pub engine: EngineKind,
     /// Whose maps there are.
     pub maps: MapLibrary,
+    /// Which entries its own LRU maps drive out; kbpf-basic's have a rule of theirs.
+    pub lru: LruOrder,
     /// Lets programs that may loop run on rbpf, which nothing stops: for a process that somebody else can end.
     pub endless: bool,
 }
@@ -78,6 +85,7 @@ impl Default for Options {
             target: Target::Linux,
             engine: EngineKind::Interpreter,
             maps: MapLibrary::Own,
+            lru: LruOrder::Exact,
             endless: false,
         }
     }
@@ -126,6 +134,21 @@ pub struct Tracepoint {
 }
 
 impl Tracepoint {
+    fn new(spec: Arc<TracepointSpec>, slot: Slot) -> Tracepoint {
+        Tracepoint {
+            spec,
+            slot,
+            enabled: Cell::new(false),
+            filter: RefCell::default(),
+            fired: Cell::new(0),
+            statistics: RefCell::default(),
+            links: RefCell::default(),
+            gone: Cell::new(false),
+            listeners: RefCell::default(),
+            listening: Cell::new(0),
+        }
+    }
+
     /// Name, id, fields, layout.
     #[must_use]
     pub fn spec(&self) -> &Arc<TracepointSpec> {
@@ -183,6 +206,8 @@ pub struct Bench {
     stack: Cell<Option<Box<Stack>>>,
     /// Events on their way, nested ones included.
     dispatching: Cell<u32>,
+    /// Whether a crew is at work, so that other threads use the maps too.
+    shared: Cell<bool>,
     /// Instructions executed by programs so far.
     instructions: Cell<u64>,
     /// Where printed lines go besides the trace, while a program is run by hand.
@@ -216,6 +241,7 @@ impl Bench {
             cpus: std::iter::repeat_with(Cpu::default).take(options.cpus as usize).collect(),
             stack: Cell::new(None),
             dispatching: Cell::new(0),
+            shared: Cell::new(false),
             instructions: Cell::new(0),
             printed: RefCell::new(None),
             helpers: RefCell::new(None),
@@ -247,18 +273,7 @@ impl Bench {
             return Err(BenchError::NoTracepoint { slot: slot.0 });
         };
         drop(registry);
-        Ok(self.tracepoints.push_get(Box::new(Tracepoint {
-            spec,
-            slot,
-            enabled: Cell::new(false),
-            filter: RefCell::default(),
-            fired: Cell::new(0),
-            statistics: RefCell::default(),
-            links: RefCell::default(),
-            gone: Cell::new(false),
-            listeners: RefCell::default(),
-            listening: Cell::new(0),
-        })))
+        Ok(self.tracepoints.push_get(Box::new(Tracepoint::new(spec, slot))))
     }
 
     /// The tracepoint in a slot.

@@ -71,9 +71,16 @@ impl Bench {
         update_batch_by_number(map, entries, flags, &Known { bench: self, maps: &[], programs: &[] })
     }
 
-    /// A program is about to use these maps: a program array among them is then for its type.
+    /// A program is about to use these maps: a program array among them is then for its type. As on Linux, tracing programs
+    /// and socket filters may use no map whose values have spin locks, but for one that they look up in a map of maps.
     pub(super) fn admit(program: &Program, maps: &MapSet) -> Result<(), BenchError> {
         for map in &maps.0 {
+            if let (Some(_), Some(program_type)) = (map.spin_lock(), program.program_type)
+                && !program_type.may_lock()
+            {
+                let (program, map) = (program.name.clone(), map.spec().name.clone());
+                return Err(BenchError::SpinLockType { program, map, program_type });
+            }
             if let Holds::Programs(array) = map.holds()
                 && let Err(owner) = array.admit(program.program_type)
             {

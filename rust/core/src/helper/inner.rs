@@ -58,6 +58,11 @@ impl Region for WithInner<'_> {
         self.maps.window(address).or_else(|| self.inner.newest_first().find_map(|map| map.window(address)))
     }
 
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        let inner = || self.inner.newest_first().find_map(|map| map.forbids(address, size));
+        self.maps.forbids(address, size).or_else(inner)
+    }
+
     fn describe(&self, address: u64) -> Option<String> {
         if let Some(map) = self.inner.get(address) {
             return Some(format!("the map {}", map.spec().name));

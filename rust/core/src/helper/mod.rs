@@ -12,6 +12,7 @@ mod print;
 mod probe;
 mod ring;
 mod rows;
+mod spin;
 mod string;
 mod table;
 mod tail;
@@ -20,6 +21,7 @@ mod time;
 
 pub use inner::{InnerMaps, WithInner};
 pub use misuse::{KnownMaps, forbidden_maps, misused_maps};
+pub use spin::{SPIN_LOCK, SPIN_UNLOCK};
 pub use table::{
     ArgKind, CUSTOM_HELPERS, Helper, HelperError, Implementation, ProgramTypes, ReturnKind, all, by_id, by_name, check,
     check_map,

@@ -35,7 +35,8 @@ pub(super) fn reserve(run: &mut Run<'_>, [ringbuf, size, flags, ..]: [u64; 5]) -
 }
 
 impl Run<'_> {
-    /// Whether the program has something that it must give up before it ends: a ring-buffer record, or a dynptr of one.
+    /// Whether the program has something that it must give up before it ends: a ring-buffer record, or a dynptr of one, or a
+    /// spin lock.
     #[inline]
     #[must_use]
     pub fn owes(&self) -> bool {
@@ -47,6 +48,9 @@ impl Run<'_> {
     #[cold]
     #[must_use]
     pub fn unreleased(&self) -> Box<Fault> {
+        if let Some(fault) = self.still_locked() {
+            return fault;
+        }
         let by_itself = self.memory.held.records().find(|record| !record.of_dynptr);
         let (id, what) = match (by_itself, self.memory.held.owed_dynptr()) {
             (None, Some(at)) => (198, format!("the dynptr {}", self.memory.describe(at))),
@@ -59,9 +63,11 @@ impl Run<'_> {
         Box::new(Fault::Helper { id, what })
     }
 
-    /// Discards the records that the run still holds: a busy one would stop every consumer of its ring.
+    /// Discards the records that the run still holds: a busy one would stop every consumer of its ring. Lets go of its spin
+    /// lock, for which others would wait.
     #[cold]
-    pub fn give_up(&self) {
+    pub fn give_up(&mut self) {
+        self.let_go();
         for record in self.memory.held.records() {
             if let Ok(map) = self.map(record.ring, 133) {
                 let _given_up = map.commit(record.start, 0, true);

@@ -6,7 +6,7 @@
 //! would get `bpf_tcp_check_syncookie#100` there).
 
 use super::table::{ArgKind, Helper, Implementation, ProgramTypes, ReturnKind};
-use super::{dynptr, hypervisor, iterate, map, perf, print, probe, ring, string, tail, task, time};
+use super::{dynptr, hypervisor, iterate, map, perf, print, probe, ring, spin, string, tail, task, time};
 use crate::map::MapUse;
 use crate::program::ProgramType::{
     Axvisor, Kprobe, Mem, PerfEvent, RawTracepoint, SocketFilter, Syscall, Tracepoint, Xdp,
@@ -169,8 +169,9 @@ pub(super) static ROWS: &[Helper] = rows! {
     90 bpf_msg_push_data NONE;
     91 bpf_msg_pop_data NONE;
     92 bpf_rc_pointer_rel NONE;
-    93 bpf_spin_lock ALL;
-    94 bpf_spin_unlock ALL;
+    // Whether a program may use them is for its maps to say: `ProgramType::may_lock`.
+    93 bpf_spin_lock ALL = "void" ("struct bpf_spin_lock *lock") [SpinLock] Void spin::lock;
+    94 bpf_spin_unlock ALL = "void" ("struct bpf_spin_lock *lock") [SpinLock] Void spin::unlock;
     95 bpf_sk_fullsock NONE;
     96 bpf_tcp_sock NONE;
     97 bpf_skb_ecn_set_ce NONE;

@@ -105,6 +105,8 @@ pub enum ArgKind {
     RingDynptr,
     /// A dynptr.
     Dynptr,
+    /// A spin lock in a map's value.
+    SpinLock,
 }
 
 impl ArgKind {

@@ -8,7 +8,7 @@
 //! not. Here every entry is a bucket of its own, so that a batch is as long as was asked for.
 
 use crate::errno::Errno;
-use crate::map::access;
+use crate::map::access::{self, BPF_F_LOCK};
 use crate::map::uses::Command;
 use crate::map::{Map, MapSpec, NoObjects, Objects, Refusal};
 
@@ -32,7 +32,7 @@ fn begin(map: &dyn Map, command: Command, flags: u64) -> Result<(), Errno> {
         return Err(Errno::ENOTSUPP);
     }
     access::known(flags)?;
-    access::no_lock(flags)
+    if flags & BPF_F_LOCK != 0 && map.spin_lock().is_none() { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// `BPF_MAP_LOOKUP_BATCH`: appends at most `count` entries to `out`, from where the batch before has ended (`from`, its
@@ -116,7 +116,9 @@ pub(super) fn walk_by_key<M: Map + ?Sized>(
     let mut last = from.map(<[u8]>::to_vec);
     let mut result = Ok(());
     while out.count < count {
-        let mut key = Vec::with_capacity(key_size as usize);
+        let mut key = Vec::new();
+        key.try_reserve_exact(key_size as usize).map_err(|_| Errno::ENOMEM)?;
+        out.keys.try_reserve(key_size as usize).map_err(|_| Errno::ENOMEM)?;
         result = map.next_key_user(last.as_deref(), &mut key);
         if result.is_err() {
             break;

@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::map::access::{self, Access};
 use crate::map::lock::Alone;
 use crate::map::{Map, MapSpec};
+use crate::memory::relaxed::Word;
 use crate::memory::{Arena, Bytes, Region, Window};
 
 /// Hash functions of a filter whose `map_extra` is 0.
@@ -88,7 +89,7 @@ fn hash(value: Bytes<'_>, seed: u32) -> u32 {
     while len - at > 12 {
         for (n, part) in state.iter_mut().enumerate() {
             // SAFETY: more than twelve bytes from `at` on are inside the value.
-            let word = unsafe { start.add(at + 4 * n).cast::<u32>().read_unaligned() };
+            let word = unsafe { u32::load(start.add(at + 4 * n).cast()) };
             *part = part.wrapping_add(u32::from_le(word));
         }
         mix(&mut state);
@@ -96,7 +97,7 @@ fn hash(value: Bytes<'_>, seed: u32) -> u32 {
     }
     for (n, part) in state.iter_mut().enumerate() {
         // SAFETY: below `len`.
-        let byte = |at: usize| if at < len { unsafe { start.add(at).read() } } else { 0 };
+        let byte = |at: usize| if at < len { unsafe { u8::load(start.add(at)) } } else { 0 };
         *part = part.wrapping_add(u32::from_le_bytes([0, 1, 2, 3].map(|k| byte(at + 4 * n + k))));
     }
     finish(state)

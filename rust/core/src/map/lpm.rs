@@ -78,8 +78,7 @@ impl State {
                 cell
             }
         };
-        // SAFETY: a key of the key size, which `Lpm` has copied.
-        unsafe { self.cells.set_key(cell, key.bytes().as_ptr()) };
+        self.cells.set_key(cell, key.bytes());
         Ok(cell)
     }
 
@@ -96,13 +95,12 @@ impl Lpm {
         let entry = (spec.key_size as usize).next_multiple_of(8) + layout.stride;
         let most = u32::try_from(MAX_BYTES / entry as u64).unwrap_or(u32::MAX);
         let entries = spec.max_entries.min(most).min(u32::MAX - 1);
-        let mut state = State {
+        let state = State {
             prefixes: Prefixes::new(spec.key_size as usize - LENGTH),
             // One more than entries: the spare that takes the next replaced value.
             cells: Cells::new(spec.key_size, layout, entries + 1, false)?,
             slots: Slots::new(entries, false)?,
         };
-        state.cells.grow(0)?;
         Ok(Lpm { access: Access::new(spec.flags), layout, state: Lock::new(state), spec })
     }
 
@@ -198,6 +196,7 @@ impl Map for Lpm {
         let prefix = self.user_prefix(key)?.ok_or(Errno::ENOENT)?;
         let state = self.state.lock();
         let cell = state.prefixes.longest(&prefix).ok_or(Errno::ENOENT)?;
+        values::room(out, self.layout.user_size())?;
         state.append_value(cell, out);
         Ok(())
     }
@@ -242,11 +241,14 @@ impl Map for Lpm {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
+        let entries = state.slots.len() as usize;
+        values::room(keys, entries.saturating_mul(self.spec.key_size as usize))?;
+        values::room(values, entries.saturating_mul(self.layout.user_size()))?;
         for cell in state.prefixes.walk() {
             state.cells.append_key(cell, keys);
             state.append_value(cell, values);
         }
-        Ok(state.slots.len() as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {

@@ -11,10 +11,12 @@ mod create;
 mod error;
 mod flags;
 mod hash;
+mod keys;
 mod kind;
 mod lock;
 mod lpm;
 mod lru;
+mod lru_linux;
 mod numbered;
 mod of_maps;
 mod perf;
@@ -23,6 +25,8 @@ mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
+mod spin;
+mod table;
 mod uses;
 mod values;
 
@@ -35,7 +39,7 @@ use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch, update_batch_by_number};
-pub use create::{MAX_BYTES, create, create_with};
+pub use create::{Creation, LruOrder, MAX_BYTES, create, create_as, create_with};
 pub use error::MapError;
 pub use flags::{Operation, unknown_flags};
 pub use kind::{
@@ -47,6 +51,7 @@ pub use numbered::{NoObjects, Objects, Refusal};
 pub use of_maps::{Inner, OfMaps, Shape};
 pub use perf::{BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK, BUFFER, MAX_DATA, PerfEventArray, PerfRecord};
 pub use programs::ProgArray;
+pub use spin::{SPIN_LOCK, SpinLock};
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
 
@@ -122,6 +127,16 @@ pub trait Map: Region {
     /// What its entries are.
     fn holds(&self) -> Holds<'_> {
         Holds::Values
+    }
+
+    /// Where in each of its values a spin lock lies, in bytes.
+    fn spin_lock(&self) -> Option<u32> {
+        None
+    }
+
+    /// The whole value around an address, its spin lock included, if it is live memory of this map.
+    fn value_around(&self, address: u64) -> Option<Window> {
+        self.window(address)
     }
 
     /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind without values by key.
@@ -363,6 +378,10 @@ pub struct MapSet(pub Vec<Arc<dyn Map>>);
 impl Region for MapSet {
     fn window(&self, address: u64) -> Option<Window> {
         self.0.iter().find_map(|map| map.window(address))
+    }
+
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        self.0.iter().find_map(|map| map.forbids(address, size))
     }
 
     fn describe(&self, address: u64) -> Option<String> {

@@ -90,6 +90,11 @@ impl<T> Numbered<T> {
         self.entries.lock().get(&index).map(read)
     }
 
+    /// What `read` makes of each entry.
+    pub(super) fn all<R>(&self, read: impl FnMut(&T) -> R) -> Vec<R> {
+        self.entries.lock().values().map(read).collect()
+    }
+
     /// `BPF_MAP_UPDATE_ELEM` of a value of four bytes, of whose number `make` makes the entry. Returns the old one.
     pub(super) fn update<E: From<Errno>>(
         &self,

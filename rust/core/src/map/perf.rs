@@ -78,6 +78,7 @@ impl Buffer {
             self.lost += 1;
             return Err(Errno::ENOSPC);
         }
+        self.headers.try_reserve(1).and_then(|()| self.data.try_reserve(data.len())).map_err(|_| Errno::ENOMEM)?;
         self.missed = 0;
         self.used += room;
         self.headers.push_back(Header { nth, time_ns, len: data.len(), room });
@@ -154,6 +155,7 @@ impl PerfEventArray {
         }
         let Buffers { of_cpu, written, data: bytes } = &mut *self.buffers.lock();
         let buffer = of_cpu.get_mut(&index).ok_or(Errno::ENOENT)?;
+        bytes.try_reserve(data.len()).map_err(|_| Errno::ENOMEM)?;
         bytes.resize(data.len(), 0);
         // SAFETY: `bytes` has as many bytes as `data`.
         unsafe { data.copy_to(bytes.as_mut_ptr()) };

@@ -29,6 +29,12 @@ impl ProgArray {
         self.array.with(index, |number| *number)
     }
 
+    /// Numbers of all programs in it.
+    #[must_use]
+    pub fn programs(&self) -> Vec<u32> {
+        self.array.all(|number| *number)
+    }
+
     /// The type of its programs; none before its first.
     #[must_use]
     pub fn owner(&self) -> Option<Option<ProgramType>> {

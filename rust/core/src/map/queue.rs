@@ -36,16 +36,21 @@ impl Queue {
         Ok(Queue { access: Access::new(spec.flags), stride, arena, ring: Lock::default(), spec })
     }
 
+    #[inline]
     fn slot(&self, ring: &Ring, nth: u32) -> u32 {
-        ((u64::from(ring.oldest) + u64::from(nth)) % u64::from(self.spec.max_entries)) as u32
+        // Neither is more than the capacity, so that once around is enough.
+        let (slot, entries) = (u64::from(ring.oldest) + u64::from(nth), u64::from(self.spec.max_entries));
+        (if slot < entries { slot } else { slot - entries }) as u32
     }
 
+    #[inline]
     fn value(&self, slot: u32) -> *mut u8 {
         debug_assert!(slot < self.spec.max_entries);
         self.arena.as_ptr().wrapping_add(slot as usize * self.stride)
     }
 
     /// Hands the next value to `read`, and takes it out where `remove`.
+    #[inline]
     fn take<T>(&self, remove: bool, read: impl FnOnce(*mut u8) -> T) -> Option<T> {
         let mut ring = self.ring.lock();
         let last = ring.len.checked_sub(1)?;
@@ -63,6 +68,7 @@ impl Queue {
     fn take_user(&self, key: &[u8], remove: bool, out: &mut Vec<u8>) -> Result<(), Errno> {
         access::sized(key, 0)?;
         let size = self.spec.value_size as usize;
+        values::room(out, size)?;
         // SAFETY: a value of the arena: 8-aligned, `stride` bytes.
         self.take(remove, |value| unsafe { values::append(value, size, out) }).ok_or(Errno::ENOENT)
     }
@@ -161,6 +167,7 @@ impl Map for Queue {
     fn dump_user(&self, _keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let ring = self.ring.lock();
+        values::room(values, (ring.len as usize).saturating_mul(self.spec.value_size as usize))?;
         for nth in 0..ring.len {
             let nth = if self.spec.kind == MapKind::Stack { ring.len - 1 - nth } else { nth };
             // SAFETY: a value of the arena: 8-aligned, `stride` bytes.

@@ -27,25 +27,25 @@ const MAP_UPDATE_BATCH: i64 = 26;
 const MAP_DELETE_BATCH: i64 = 27;
 
 /// `union bpf_attr`, filled field by field at the offsets of the kernel's header.
-struct Attr([u64; 18]);
+pub struct Attr([u64; 18]);
 
 impl Attr {
-    fn new() -> Attr {
+    pub fn new() -> Attr {
         Attr([0; 18])
     }
 
-    fn u32(mut self, offset: usize, value: u32) -> Attr {
+    pub fn u32(mut self, offset: usize, value: u32) -> Attr {
         let shift = offset % 8 * 8;
         self.0[offset / 8] |= u64::from(value) << shift;
         self
     }
 
-    fn u64(mut self, offset: usize, value: u64) -> Attr {
+    pub fn u64(mut self, offset: usize, value: u64) -> Attr {
         self.0[offset / 8] = value;
         self
     }
 
-    fn call(&mut self, command: i64) -> Result<i64, i32> {
+    pub fn call(&mut self, command: i64) -> Result<i64, i32> {
         // SAFETY: the attributes are 144 bytes; every pointer in them is to a buffer of the caller of the size that
         // the command takes from the map or the program.
         let result = unsafe { libc::syscall(libc::SYS_bpf, command, self.0.as_mut_ptr(), size_of_val(&self.0)) };
@@ -53,7 +53,7 @@ impl Attr {
     }
 }
 
-fn owned(fd: i64) -> OwnedFd {
+pub fn owned(fd: i64) -> OwnedFd {
     // SAFETY: bpf(2) has just returned this descriptor to us.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
@@ -99,8 +99,15 @@ impl KernelMap {
 
     /// As [`KernelMap::create`]; `inner` is the descriptor of a map that those in a map of maps must be like.
     pub fn create_with(spec: &MapSpec, cpus: u32, inner: i32) -> Result<KernelMap, i32> {
+        KernelMap::create_typed(spec, cpus, inner, [0; 3])
+    }
+
+    /// As [`KernelMap::create_with`]; `types` are the descriptor of BTF and the types of key and value in it.
+    pub fn create_typed(spec: &MapSpec, cpus: u32, inner: i32, types: [u32; 3]) -> Result<KernelMap, i32> {
+        let [btf, key, value] = types;
         let attr = Attr::new().u32(0, spec.kind as u32).u32(4, spec.key_size).u32(8, spec.value_size);
         let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u32(20, inner as u32).u64(64, spec.extra);
+        let attr = attr.u32(48, btf).u32(52, key).u32(56, value);
         let fd = { attr }.call(MAP_CREATE).map(owned)?;
         let padded = (spec.value_size as usize).next_multiple_of(8);
         let value_size = if spec.kind.is_per_cpu() { padded * cpus as usize } else { spec.value_size as usize };

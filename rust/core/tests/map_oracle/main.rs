@@ -10,6 +10,8 @@ mod engine_support;
 mod flag_sets;
 mod function_info;
 mod kernel;
+mod locks;
+mod lru;
 #[path = "../map_support/mod.rs"]
 mod map_support;
 mod misuse;
