@@ -114,6 +114,7 @@ class Bench:
         target: str = "linux",
         engine: str = "auto",
         maps: str = "auto",
+        lru: str = "exact",
         endless: bool = False,
     ) -> Bench:
         """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError."""

@@ -94,6 +94,9 @@ EVERYDAY_ENGINES = ("interpreter",)
 MAP_LIBRARIES = (AXVISOR_MAPS,)
 """Whose maps can be chosen. `"auto"` are those that belong to the target."""
 
+LRU_ORDERS = ("exact", "linux")
+"""By which rules a full LRU map drives entries out."""
+
 U64 = (1 << 64) - 1
 """The greatest time."""
 
@@ -150,10 +153,14 @@ class Bench:
     `TraceContext` as the context of every program. `engine`: `"auto"`, `"interpreter"` or `"rbpf"`; `maps`: `"auto"` or
     `"kbpf"`: the VM and the maps of AxVisor can each be chosen on target linux, with Linux's helpers. rbpf counts no
     instructions, and a program that it may never finish is refused; `endless=True` takes it, for a process that
-    somebody else can end. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
-    told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random numbers and of the
-    pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`: room of the trace.
-    `budget`: instructions that one run may execute.
+    somebody else can end. `lru`: which entries a full LRU map drives out: `"exact"`, the one used least recently, or
+    `"linux"`, those that Linux 6.18 would: several at a time, by lists of each CPU, so that a map may hold fewer
+    entries than it has room for, and an update of a present key may drive out others. Programs that run by turns on the
+    CPUs keep the same entries as there; what the bench itself updates counts as done on CPU 0, and what happens at the
+    same time on several CPUs has some order there and here. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot,
+    moves only when told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random
+    numbers and of the pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`:
+    room of the trace. `budget`: instructions that one run may execute.
 
     >>> with Bench() as bench:
     ...     bench.tracepoints["vmm:vm_boot"].fire(vm_id=1, duration_ns=1500)
@@ -167,6 +174,7 @@ class Bench:
         target: str = "linux",
         engine: str = "auto",
         maps: str = "auto",
+        lru: str = "exact",
         cpus: int = 4,
         clock: str | int = "manual",
         seed: int = 0,
@@ -184,6 +192,12 @@ class Bench:
                 f"target axvisor is the engine {AXVISOR_ENGINE} over the maps {AXVISOR_MAPS}, not {engine} over "
                 f"{maps}; each can be chosen on target linux"
             )
+        if lru not in LRU_ORDERS:
+            raise LoadError(
+                f"no order {lru!r} of LRU maps; they are {', '.join(LRU_ORDERS)}{did_you_mean(lru, LRU_ORDERS)}"
+            )
+        if lru != "exact" and (on_axvisor or maps == AXVISOR_MAPS):
+            raise LoadError(f"lru={lru!r} is for axebpf's own maps; those of {AXVISOR_MAPS} have an order of their own")
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
         within(ClockError, "cpus", cpus, 1, MAX_CPUS)
@@ -200,6 +214,7 @@ class Bench:
             "target": target,
             "engine": engine,
             "maps": maps,
+            "lru": lru,
             "endless": endless,
         }
         self._native = _native.Bench(**self._options)

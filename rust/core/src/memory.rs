@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 
 use crate::errno::Errno;
 use crate::fault::Fault;
+use crate::held::{Held, Record};
 
 /// A stretch of memory that may be accessed as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,12 @@ pub trait Region: Send + Sync {
     ///
     /// The window must stay valid memory for as long as the region lives.
     fn window(&self, address: u64) -> Option<Window>;
+
+    /// Why an access of `size` bytes at an address is refused, where there is more to say than that no window has them.
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        let _ = (address, size);
+        None
+    }
 
     /// A stable name for an address of this region, such as `EXITS[3]+8`.
     fn describe(&self, address: u64) -> Option<String>;
@@ -305,9 +312,13 @@ pub struct Memory<'r> {
     /// What the program takes for the context's first byte; the window may begin behind it.
     context_start: u64,
     extra: Vec<Window>,
-    /// Ring-buffer records that the run has reserved and not yet given up.
-    reserved: Vec<u64>,
+    /// What the run must give up, and its dynptrs.
+    pub(crate) held: Held,
+    /// Whether some values have parts that are not accessible.
+    has_gaps: bool,
     regions: &'r dyn Region,
+    /// It stays on the thread of its run, which the regions may count on.
+    local: PhantomData<*const ()>,
 }
 
 impl<'r> Memory<'r> {
@@ -332,8 +343,10 @@ impl<'r> Memory<'r> {
             context_writable: context.writable,
             context_start,
             extra: Vec::new(),
-            reserved: Vec::new(),
+            held: Held::NOTHING,
+            has_gaps: false,
             regions,
+            local: PhantomData,
         }
     }
 
@@ -352,8 +365,10 @@ impl<'r> Memory<'r> {
             context_writable: self.context_writable,
             context_start: self.context_start,
             extra: self.extra.clone(),
-            reserved: Vec::new(),
+            held: Held::NOTHING,
+            has_gaps: false,
             regions,
+            local: PhantomData,
         };
         memory.set_frames(depth);
         memory
@@ -373,22 +388,23 @@ impl<'r> Memory<'r> {
         self.extra.push(window);
     }
 
-    /// Notes that the run has reserved a ring-buffer record.
-    pub fn reserved(&mut self, record: u64) {
-        self.reserved.push(record);
-    }
-
-    /// Notes that it has given the record up.
-    pub fn released(&mut self, record: u64) {
-        self.reserved.retain(|reserved| *reserved != record);
-        self.forget(record);
-    }
-
-    /// Records that are still reserved.
+    /// Makes a ring-buffer record that the run has reserved accessible, to this run alone, until it gives it up.
+    ///
+    /// # Safety
+    /// The record must be writable memory of its ring buffer until then, and afterwards valid memory for the whole of `'r`.
     #[inline]
-    #[must_use]
-    pub fn outstanding(&self) -> &[u64] {
-        &self.reserved
+    pub unsafe fn hold(&mut self, record: Record) {
+        self.held.hold(record);
+        // SAFETY: the caller answers for it.
+        unsafe { self.expect(Window { start: record.start, len: record.len, writable: true }) };
+    }
+
+    /// The run gives up the record that begins at an address, if it holds one.
+    #[inline]
+    pub fn give_up(&mut self, start: u64) -> Option<Record> {
+        let record = self.held.give_up(start)?;
+        self.forget(start);
+        Some(record)
     }
 
     /// Takes back what [`Memory::allow`] made accessible.
@@ -407,6 +423,13 @@ impl<'r> Memory<'r> {
                 *cached = Cached::NONE;
             }
         }
+    }
+
+    /// How far below the end of its frame an address of the live stack is: for r10 - 16, 16.
+    #[must_use]
+    pub fn below_frame_end(&self, address: u64) -> Option<u64> {
+        let offset = address.wrapping_sub(self.stack.start);
+        (offset < self.stack.limit[0]).then(|| FRAME - offset % FRAME)
     }
 
     /// Address of the first byte of the stack block. Frame `n` ends at `stack_start() + (n + 1) * FRAME`.
@@ -454,6 +477,23 @@ impl<'r> Memory<'r> {
         self.read = cached;
         if window.writable {
             self.write = cached;
+        }
+    }
+
+    /// Says that values of the maps may have spin locks, which loads and stores must not touch: windows are asked for.
+    pub fn set_gaps(&mut self) {
+        self.has_gaps = true;
+    }
+
+    /// As [`Memory::expect`], for the whole value of a map.
+    ///
+    /// # Safety
+    /// As for [`Memory::expect`].
+    #[inline]
+    pub unsafe fn expect_value(&mut self, value: Window) {
+        if !self.has_gaps {
+            // SAFETY: the caller answers for it.
+            unsafe { self.expect(value) };
         }
     }
 
@@ -582,7 +622,8 @@ impl<'r> Memory<'r> {
     fn lookup(&self, address: u64) -> Option<Window> {
         let inside = |w: &&Window| address.wrapping_sub(w.start) < w.len;
         let live = Window { start: self.stack.start, len: self.stack.limit[0], writable: true };
-        [live, self.context()].iter().chain(&self.extra).find(inside).copied().or_else(|| self.regions.window(address))
+        let known = [live, self.context()].iter().chain(&self.extra).find(inside).copied();
+        known.or_else(|| self.held.window(address)).or_else(|| self.regions.window(address))
     }
 
     /// Looks for the window of an access of `size` bytes, and remembers it as the one hit last.
@@ -610,6 +651,7 @@ impl<'r> Memory<'r> {
     }
 
     fn fault(&self, address: u64, size: u64, write: bool, why: &'static str) -> Box<Fault> {
+        let why = self.regions.forbids(address, size).unwrap_or(why);
         Box::new(Fault::Memory { address, size, write, place: self.describe(address), why })
     }
 }

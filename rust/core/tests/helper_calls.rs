@@ -6,7 +6,7 @@ mod helper_world;
 
 use axebpf_core::errno::Errno;
 use axebpf_core::fault::Fault;
-use axebpf_core::map::MapKind;
+use axebpf_core::map::{MapKind, MapSpec, create};
 use helper_world::{GUEST, GUEST_BYTES, USER, World, call, errno, handle};
 
 const RDONLY_PROG: u32 = 1 << 7;
@@ -165,6 +165,43 @@ fn a_record_is_live_from_reserve_to_submit() {
         let null = helper_fault(world.call(id, &[0, 0]));
         assert!(null.contains("found no room, which the program must test"), "{null}");
     }
+}
+
+#[test]
+fn a_record_is_for_the_run_that_reserved_it() {
+    let mut world = World::new();
+    let spec = MapSpec {
+        name: "RING".into(),
+        kind: MapKind::RingBuf,
+        key_size: 0,
+        value_size: 0,
+        max_entries: 4096,
+        flags: 0,
+        extra: 0,
+    };
+    world.maps.0.push(create(spec, 4).unwrap());
+    world.run(|run| {
+        let records = [16, 0, 24].map(|size| call(run, 131, &[handle(0), size, 0]).unwrap());
+        // Another program runs meanwhile, which has been told where the records are.
+        for record in records {
+            assert!(memory_fault(world.call(130, &[handle(0), record, 8, 0])).starts_with("load 8 RING["));
+            for id in [132, 133] {
+                let told = helper_fault(world.call(id, &[record, 0]));
+                assert!(told.contains("by the program that reserved it"), "{told}");
+            }
+        }
+        for (record, len) in records.into_iter().zip([16, 0, 24]) {
+            let reach = [record - 1, record, record + len / 2, record + len].map(|at| run.memory.bytes(at, 1).is_ok());
+            assert_eq!(reach, [false, len > 0, len > 0, false]);
+        }
+        assert!(run.memory.bytes_mut(records[0], 16).is_ok() && run.memory.bytes_mut(records[0] + 8, 16).is_err());
+        for record in [records[1], records[2], records[0]] {
+            assert!(run.owes());
+            assert_eq!(call(run, 132, &[record, 0]).unwrap(), 0);
+            assert!(run.memory.bytes(record, 1).is_err());
+        }
+        assert!(!run.owes());
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `Bench`, `Tracepoint` and `Link`: the bench behind its lock.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::helper::VmContext;
-use axebpf_core::map::{MapKind, MapSpec};
+use axebpf_core::map::{LruOrder, MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use pyo3::exceptions::PyTypeError;
@@ -28,10 +29,25 @@ use crate::statistics::Statistics;
 
 /// A bench, and the lock that lets one thread at a time use it, re-entrantly.
 pub(crate) struct Shared {
-    lock: ReentrantMutex<bench::Bench>,
+    lock: ReentrantMutex<Movable>,
     closed: AtomicBool,
     /// What whoever closed it has to say about that.
     why: OnceLock<String>,
+}
+
+/// A bench that any thread may use which has the lock.
+pub(crate) struct Movable(bench::Bench);
+
+// SAFETY: a bench stays on its thread because its maps do, which must not be called by two threads at once. Here they
+// are not: a `Map` calls its map under the lock of the bench.
+unsafe impl Send for Movable {}
+
+impl Deref for Movable {
+    type Target = bench::Bench;
+
+    fn deref(&self) -> &bench::Bench {
+        &self.0
+    }
 }
 
 impl Shared {
@@ -39,13 +55,13 @@ impl Shared {
     ///
     /// Whoever waits holds no GIL, because the thread that has the bench may need it to go on.
     #[inline]
-    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, Movable>> {
         self.check_open(py)?;
         self.lock.try_lock().map_or_else(|| self.wait(py), Ok)
     }
 
     #[cold]
-    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, Movable>> {
         loop {
             py.detach(|| drop(self.lock.lock()));
             self.check_open(py)?;
@@ -168,7 +184,7 @@ impl Bench {
     #[new]
     #[pyo3(signature = (
         *, cpus, clock, seed, statistics, trace_entries, budget,
-        target="linux", engine="auto", maps="auto", endless=false
+        target="linux", engine="auto", maps="auto", lru="exact", endless=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of one Python call")]
     fn new(
@@ -182,6 +198,7 @@ impl Bench {
         target: &str,
         engine: &str,
         maps: &str,
+        lru: &str,
         endless: bool,
     ) -> PyResult<Bench> {
         let target = crate::portability::target(py, target)?;
@@ -189,6 +206,7 @@ impl Bench {
             [("auto", EngineKind::Interpreter), ("interpreter", EngineKind::Interpreter), ("rbpf", EngineKind::Rbpf)];
         let engine = choice(py, "engine", engine, &engines)?;
         let maps = choice(py, "maps", maps, &[("auto", MapLibrary::Own), ("kbpf", MapLibrary::Kbpf)])?;
+        let lru = choice(py, "lru", lru, &[("exact", LruOrder::Exact), ("linux", LruOrder::Linux)])?;
         let clock = match clock {
             ClockArgument::Step(ns) => ClockMode::Step(ns),
             ClockArgument::Name(name) if name == "manual" => ClockMode::Manual,
@@ -198,13 +216,14 @@ impl Bench {
                 return Err(exception(py, "ClockError", (message,), &[]));
             }
         };
-        let options = Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, endless };
+        let options =
+            Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, lru, endless };
         let bench = bench::Bench::new(options).map_err(Error::from)?;
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
         Ok(Bench {
             shared: Arc::new(Shared {
-                lock: ReentrantMutex::new(bench),
+                lock: ReentrantMutex::new(Movable(bench)),
                 closed: AtomicBool::new(false),
                 why: OnceLock::new(),
             }),

@@ -103,6 +103,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::MissingMap { .. }
         | BenchError::CodeLength { .. }
         | BenchError::WrongSize { .. }
+        | BenchError::SpinLockType { .. }
         | BenchError::ProgArrayType { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::Refused { program, section, line, finding } => {
             let mut keywords = refused(py, finding);

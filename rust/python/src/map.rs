@@ -19,6 +19,7 @@ type Batch<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u32, Option<Bound<'
 #[pyclass(frozen, module = "axebpf._native")]
 pub(crate) struct Map {
     shared: Arc<Shared>,
+    /// Called under the lock of the bench only, but for its `spec` and what it holds.
     map: Arc<dyn map::Map>,
     index: usize,
     object: Option<usize>,
@@ -33,7 +34,8 @@ impl Map {
         };
         Ok(Map {
             shared: shared.clone(),
-            map: found.map.clone(),
+            // SAFETY: what a `Map` calls of it, it calls under the lock of the bench (but for what never changes).
+            map: unsafe { found.shared() }.clone(),
             index,
             object: found.object,
             key_type: found.key_type,
@@ -179,7 +181,8 @@ impl Map {
         self.check_key(py, key)?;
         self.check(py, "value", value, self.raw_value_size(py)?)?;
         let bench = self.shared.enter(py)?;
-        bench.update_map(&*self.map, key, value, flags).map_err(|Refusal { errno, why }| {
+        // SAFETY: the map is of this bench.
+        unsafe { bench.update_map(&*self.map, key, value, flags) }.map_err(|Refusal { errno, why }| {
             let why = why.unwrap_or_else(|| self.why(errno, Operation::Update, flags));
             map_error(py, errno, &self.map.spec().name, &format!("update: {why}"))
         })

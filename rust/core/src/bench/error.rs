@@ -193,6 +193,20 @@ pub enum BenchError {
         /// Type of the array.
         owner: Option<ProgramType>,
     },
+    /// A program that may not use spin locks has a map whose values have one.
+    #[error(
+        "{program}: {} progs cannot use bpf_spin_lock yet (EINVAL), and the values of its map {map} have one: a program of \
+         type {} may use such a map only out of a map of maps",
+        if *program_type == ProgramType::SocketFilter { "socket filter" } else { "tracing" }, program_type.name()
+    )]
+    SpinLockType {
+        /// Program.
+        program: String,
+        /// Map.
+        map: String,
+        /// Type of the program.
+        program_type: ProgramType,
+    },
     /// What an object puts into a map of maps or programs cannot be there.
     #[error("{object} the map {map}: entry {slot} cannot be {name}: {why} ({})", errno.name())]
     Entry {

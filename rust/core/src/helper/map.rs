@@ -33,7 +33,7 @@ fn value(run: &mut Run<'_>, spec: &MapSpec, found: Option<NonNull<u8>>) -> u64 {
     let writable = spec.flags & BPF_F_RDONLY_PROG == 0;
     // SAFETY: a value that a map has handed out stays valid memory until the map is dropped (`Map`), and the run
     // borrows its maps for as long as its memory.
-    unsafe { run.memory.expect(Window { start, len: spec.value_size.into(), writable }) };
+    unsafe { run.memory.expect_value(Window { start, len: spec.value_size.into(), writable }) };
     start
 }
 

@@ -1,5 +1,6 @@
 //! Helpers: one table (id, name, prototype, implementation); files by subject.
 
+mod dynptr;
 mod format;
 mod hypervisor;
 mod inner;
@@ -10,6 +11,7 @@ mod print;
 mod probe;
 mod ring;
 mod rows;
+mod spin;
 mod string;
 mod table;
 mod tail;
@@ -17,6 +19,7 @@ mod task;
 mod time;
 
 pub use inner::{InnerMaps, WithInner};
+pub use spin::{SPIN_LOCK, SPIN_UNLOCK};
 pub use table::{
     ArgKind, CUSTOM_HELPERS, Helper, HelperError, Implementation, ProgramTypes, ReturnKind, all, by_id, by_name, check,
 };

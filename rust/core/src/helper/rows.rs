@@ -6,7 +6,7 @@
 //! would get `bpf_tcp_check_syncookie#100` there).
 
 use super::table::{ArgKind, Helper, Implementation, ProgramTypes, ReturnKind};
-use super::{hypervisor, iterate, map, perf, print, probe, ring, string, tail, task, time};
+use super::{dynptr, hypervisor, iterate, map, perf, print, probe, ring, spin, string, tail, task, time};
 use crate::program::ProgramType::{
     Axvisor, Kprobe, Mem, PerfEvent, RawTracepoint, SocketFilter, Syscall, Tracepoint, Xdp,
 };
@@ -161,8 +161,9 @@ pub(super) static ROWS: &[Helper] = rows! {
     90 bpf_msg_push_data NONE;
     91 bpf_msg_pop_data NONE;
     92 bpf_rc_pointer_rel NONE;
-    93 bpf_spin_lock ALL;
-    94 bpf_spin_unlock ALL;
+    // Whether a program may use them is for its maps to say: `ProgramType::may_lock`.
+    93 bpf_spin_lock ALL = "void" ("struct bpf_spin_lock *lock") [SpinLock] Void spin::lock;
+    94 bpf_spin_unlock ALL = "void" ("struct bpf_spin_lock *lock") [SpinLock] Void spin::unlock;
     95 bpf_sk_fullsock NONE;
     96 bpf_tcp_sock NONE;
     97 bpf_skb_ecn_set_ce NONE;
@@ -289,13 +290,25 @@ pub(super) static ROWS: &[Helper] = rows! {
         = "void *" ("void *map, const void *key, __u32 cpu")
         [MapPtr, MapKey, Anything] MapValueOrNull map::lookup_percpu;
     196 bpf_skc_to_mptcp_sock SYSCALL_AND_NET;
-    197 bpf_dynptr_from_mem ALL;
-    198 bpf_ringbuf_reserve_dynptr ALL;
-    199 bpf_ringbuf_submit_dynptr ALL;
-    200 bpf_ringbuf_discard_dynptr ALL;
-    201 bpf_dynptr_read ALL;
-    202 bpf_dynptr_write ALL;
-    203 bpf_dynptr_data ALL;
+    197 bpf_dynptr_from_mem ALL
+        = "long" ("void *data, __u32 size, __u64 flags, struct bpf_dynptr *ptr")
+        [DynptrMemory, SizeOrZero, Anything, NewLocalDynptr] Integer dynptr::from_mem;
+    198 bpf_ringbuf_reserve_dynptr ALL
+        = "long" ("void *ringbuf, __u32 size, __u64 flags, struct bpf_dynptr *ptr")
+        [MapPtr, Anything, Anything, NewRingDynptr] Integer dynptr::reserve;
+    199 bpf_ringbuf_submit_dynptr ALL
+        = "void" ("struct bpf_dynptr *ptr, __u64 flags") [RingDynptr, Anything] Void dynptr::submit;
+    200 bpf_ringbuf_discard_dynptr ALL
+        = "void" ("struct bpf_dynptr *ptr, __u64 flags") [RingDynptr, Anything] Void dynptr::discard;
+    201 bpf_dynptr_read ALL
+        = "long" ("void *dst, __u32 len, const struct bpf_dynptr *src, __u32 offset, __u64 flags")
+        [MemWrite, SizeOrZero, Dynptr, Anything, Anything] Integer dynptr::read;
+    202 bpf_dynptr_write ALL
+        = "long" ("const struct bpf_dynptr *dst, __u32 offset, void *src, __u32 len, __u64 flags")
+        [Dynptr, Anything, MemRead, SizeOrZero, Anything] Integer dynptr::write;
+    203 bpf_dynptr_data ALL
+        = "void *" ("const struct bpf_dynptr *ptr, __u32 offset, __u32 len")
+        [Dynptr, Anything, AllocSize] DynptrMemoryOrNull dynptr::data;
     204 bpf_tcp_raw_gen_syncookie_ipv4 XDP gpl;
     205 bpf_tcp_raw_gen_syncookie_ipv6 XDP gpl;
     206 bpf_tcp_raw_check_syncookie_ipv4 XDP gpl;

@@ -74,7 +74,7 @@ pub enum ArgKind {
     Size,
     /// A bounded size.
     SizeOrZero,
-    /// A constant: the size of the record that is returned.
+    /// A constant: the size of the memory that is returned.
     AllocSize,
     /// A NUL-terminated string in a read-only, frozen map.
     ConstString,
@@ -84,6 +84,26 @@ pub enum ArgKind {
     Callback,
     /// Memory of the stack, or null: what a callback gets as its context.
     StackOrNull,
+    /// Writable memory of a map's value, of the size that follows: what a dynptr is made of.
+    DynptrMemory,
+    /// 16 bytes of the stack for a dynptr of memory. One that is there goes, unless it must be given up.
+    NewLocalDynptr,
+    /// 16 bytes of the stack for a dynptr of a ring-buffer record, which the program must give up, be it null.
+    NewRingDynptr,
+    /// A dynptr of a ring-buffer record; the program gives it up.
+    RingDynptr,
+    /// A dynptr.
+    Dynptr,
+    /// A spin lock in a map's value.
+    SpinLock,
+}
+
+impl ArgKind {
+    /// Whether it is a dynptr, or the place for one.
+    #[must_use]
+    pub const fn is_dynptr(self) -> bool {
+        matches!(self, ArgKind::NewLocalDynptr | ArgKind::NewRingDynptr | ArgKind::RingDynptr | ArgKind::Dynptr)
+    }
 }
 
 /// What a helper leaves in r0.
@@ -97,6 +117,8 @@ pub enum ReturnKind {
     MapValueOrNull,
     /// A writable record of the size in r2, or null; it must be submitted or discarded.
     RingRecordOrNull,
+    /// Writable memory of the size in r3, or null: of the dynptr in r1, for as long as that is there.
+    DynptrMemoryOrNull,
 }
 
 /// A set of program types.

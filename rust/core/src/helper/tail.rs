@@ -23,7 +23,10 @@ pub fn tail_call_target(run: &Run<'_>, [context, array, index, ..]: [u64; 5]) ->
         let what = format!("its first argument is {place}; it takes the context, which the program was given in r1");
         return Err(Box::new(Fault::Helper { id: TAIL_CALL, what }));
     }
-    if !run.memory.outstanding().is_empty() {
+    if run.holds_lock() {
+        return Err(run.calls_under_lock());
+    }
+    if run.owes() {
         return Err(run.unreleased());
     }
     // The parameter has 32 bits.

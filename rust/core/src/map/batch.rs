@@ -8,7 +8,7 @@
 //! not. Here every entry is a bucket of its own, so that a batch is as long as was asked for.
 
 use crate::errno::Errno;
-use crate::map::access;
+use crate::map::access::{self, BPF_F_LOCK};
 use crate::map::kind::{Keys, MapKind};
 use crate::map::{Map, MapSpec};
 
@@ -55,7 +55,7 @@ fn begin(map: &dyn Map, command: Command, flags: u64) -> Result<(), Errno> {
         return Err(Errno::ENOTSUPP);
     }
     access::known(flags)?;
-    access::no_lock(flags)
+    if flags & BPF_F_LOCK != 0 && map.spin_lock().is_none() { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// `BPF_MAP_LOOKUP_BATCH`: appends at most `count` entries to `out`, from where the batch before has ended (`from`, its

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::errno::Errno;
 use crate::map::access::{self, Access};
+use crate::map::lock::Alone;
 use crate::map::{Map, MapSpec};
 use crate::memory::{Arena, Bytes, Region, Window};
 
@@ -25,6 +26,7 @@ pub(super) struct Bloom {
     mask: u32,
     bits: Arena,
     added: AtomicUsize,
+    alone: Alone,
 }
 
 impl Bloom {
@@ -38,6 +40,7 @@ impl Bloom {
             mask: (bits - 1) as u32,
             bits: Arena::new(bytes)?,
             added: AtomicUsize::new(0),
+            alone: Alone::default(),
             spec,
         })
     }
@@ -136,6 +139,11 @@ impl Map for Bloom {
         &self.spec
     }
 
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.alone.set(alone) };
+    }
+
     fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
@@ -145,11 +153,20 @@ impl Map for Bloom {
         if flags != access::BPF_ANY {
             return Err(Errno::EINVAL);
         }
+        let alone = self.alone.get();
         for function in 0..self.hashes {
             let (word, bit) = self.bit(value, function);
-            word.fetch_or(bit, Relaxed);
+            if alone {
+                word.store(word.load(Relaxed) | bit, Relaxed);
+            } else {
+                word.fetch_or(bit, Relaxed);
+            }
         }
-        self.added.fetch_add(1, Relaxed);
+        if alone {
+            self.added.store(self.added.load(Relaxed).wrapping_add(1), Relaxed);
+        } else {
+            self.added.fetch_add(1, Relaxed);
+        }
         Ok(())
     }
 

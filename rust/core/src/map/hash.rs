@@ -10,24 +10,29 @@ use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
 use hashbrown::HashTable;
-use parking_lot::Mutex;
 
 use crate::errno::Errno;
-use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
+use crate::map::access::{self, Access, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::cells::Cells;
-use crate::map::kind::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::lock::Lock;
 use crate::map::lru::Lru;
+use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
+use crate::map::spin::{self, SpinLock};
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Entries, Map, MapSpec, Visit};
+use crate::map::{Creation, Entries, LruOrder, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
+
+/// The CPU whose nodes the bpf(2) side takes in Linux's order of use: here it has none of its own.
+const USER_CPU: u32 = 0;
 
 /// A hash map of any of the four kinds.
 pub(super) struct Hash {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -35,7 +40,32 @@ struct State {
     table: HashTable<u32>,
     cells: Cells,
     slots: Slots,
-    lru: Option<Lru>,
+    lru: Option<Order>,
+}
+
+/// The order of use of an LRU hash.
+enum Order {
+    Exact(Lru),
+    Linux(Box<LinuxLru>),
+}
+
+impl Order {
+    /// An entry has been used.
+    #[inline]
+    fn touch(&mut self, slot: u32) {
+        match self {
+            Order::Exact(lru) => lru.touch(slot),
+            Order::Linux(lru) => lru.touch(slot),
+        }
+    }
+
+    /// An entry ends.
+    fn remove(&mut self, slot: u32) {
+        match self {
+            Order::Exact(lru) => lru.remove(slot),
+            Order::Linux(lru) => lru.remove(slot),
+        }
+    }
 }
 
 /// A cell to write a value to.
@@ -55,9 +85,47 @@ impl State {
         self.table.find(hash, |cell| unsafe { self.cells.has_key(*cell, key.as_ptr()) }).copied()
     }
 
-    /// The cell of a key for a new value, by the flags of an update.
-    fn place(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+    /// The cell of a key for a new value, by the flags of an update on a CPU.
+    #[inline]
+    fn place(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
         access::update_flags(flags)?;
+        if let Some(Order::Linux(_)) = self.lru {
+            self.place_as_linux(cpu, key, flags)
+        } else {
+            self.settle(key, flags)
+        }
+    }
+
+    /// [`State::place`] in Linux's order of use: each update takes a node first, which may drive out entries, also the
+    /// very one that is to be updated; an update that fails, or changes a value in place, gives it back.
+    #[cold]
+    fn place_as_linux(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+        let in_place = self.cells.layout.per_cpu;
+        let node = if in_place && flags == BPF_EXIST { None } else { Some(self.take_node(cpu)?) };
+        let placed = self.settle(key, flags);
+        if let (Some(Order::Linux(lru)), Some(node)) = (&mut self.lru, node) {
+            match &placed {
+                Ok(Target { cell, new: true }) => lru.bind(node, self.slots.slot(*cell)),
+                Ok(Target { cell, new: false }) if !in_place => lru.exchange(node, self.slots.slot(*cell)),
+                _ => lru.give_back(node),
+            }
+        }
+        placed
+    }
+
+    /// A node of Linux's order of use, once the entries are gone that make room for it.
+    fn take_node(&mut self, cpu: u32) -> Result<u32, Errno> {
+        let Some(Order::Linux(lru)) = &mut self.lru else { return Err(Errno::ENOMEM) };
+        let node = lru.take(cpu);
+        while let Some(Order::Linux(lru)) = &mut self.lru
+            && let Some(slot) = lru.next_evicted()
+        {
+            self.evict(self.slots.cell(slot));
+        }
+        node.ok_or(Errno::ENOMEM)
+    }
+
+    fn settle(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
         let State { table, cells, slots, lru } = self;
         // SAFETY: `Hash` lets only keys of the key size pass.
         let hash = unsafe { cells.hash(key.as_ptr()) };
@@ -89,7 +157,8 @@ impl State {
         let (slot, cell) = match self.slots.take(|cell| self.cells.grow(cell))? {
             Some(taken) => taken,
             None => {
-                let oldest = self.lru.as_ref().and_then(Lru::oldest).ok_or(Errno::E2BIG)?;
+                let Some(Order::Exact(lru)) = &self.lru else { return Err(Errno::E2BIG) };
+                let oldest = lru.oldest().ok_or(Errno::E2BIG)?;
                 self.evict(self.slots.cell(oldest));
                 // The slot just freed is the next to be taken.
                 self.slots.take(|_| Ok(()))?.ok_or(Errno::E2BIG)?
@@ -100,7 +169,7 @@ impl State {
         // From the copy: the caller's bytes are a program's, and may change at any moment.
         let hash = self.cells.hash_of(cell);
         self.table.insert_unique(hash, cell, |cell| self.cells.hash_of(*cell));
-        if let Some(lru) = &mut self.lru {
+        if let Some(Order::Exact(lru)) = &mut self.lru {
             lru.insert(slot);
         }
         Ok(Target { cell, new: true })
@@ -144,9 +213,10 @@ impl State {
 }
 
 impl Hash {
-    /// An empty map; `cpus` is 1 for one that is not per CPU.
-    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules) -> Result<Hash, Errno> {
-        let layout = ValueLayout::new(spec.value_size, cpus, rules.per_cpu);
+    /// An empty map for a bench of `cpus` CPUs.
+    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules, with: &Creation<'_>) -> Result<Hash, Errno> {
+        let parts = if rules.per_cpu { cpus } else { 1 };
+        let layout = ValueLayout::new(spec.value_size, parts, rules.per_cpu).with_lock(with.spin_lock);
         let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
@@ -154,13 +224,21 @@ impl Hash {
             table: HashTable::new(),
             cells: Cells::new(spec.key_size, layout, cells, preallocate)?,
             slots: Slots::new(spec.max_entries, preallocate)?,
-            lru: if rules.lru { Some(Lru::new(spec.max_entries)?) } else { None },
+            lru: match with.lru {
+                _ if !rules.lru => None,
+                LruOrder::Exact => Some(Order::Exact(Lru::new(spec.max_entries)?)),
+                LruOrder::Linux => {
+                    let shared = spec.flags & BPF_F_NO_COMMON_LRU == 0;
+                    Some(Order::Linux(Box::new(LinuxLru::new(spec.max_entries, cpus, shared)?)))
+                }
+            },
         };
         state.cells.grow(0)?;
         if preallocate {
             state.table.try_reserve(spec.max_entries as usize, |_| 0).map_err(|_| Errno::ENOMEM)?;
         }
-        Ok(Hash { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
+        let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
+        Ok(Hash { access, layout, state: Lock::new(state), spec })
     }
 
     /// What bpf(2) checks before it looks at the value of an update.
@@ -171,6 +249,34 @@ impl Hash {
     /// What bpf(2) checks before it takes an entry.
     pub(super) fn may_take(&self, flags: u64) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)
+    }
+
+    /// Does something with the value of a cell, under its lock where the flags say so.
+    #[inline]
+    fn guarded<T>(&self, state: &State, cell: u32, flags: u64, work: impl FnOnce() -> T) -> Result<T, Errno> {
+        match self.layout.lock {
+            // SAFETY: inside a value of a cell, on a multiple of four; no window has it.
+            Some(lock) if flags & BPF_F_LOCK != 0 => {
+                unsafe { SpinLock::at(state.cells.value(cell, 0).wrapping_add(lock as usize)) }.under(work)
+            }
+            _ => Ok(work()),
+        }
+    }
+
+    /// An update with `BPF_F_LOCK`, which changes a value where it is, under its lock. A new one is nobody's yet.
+    #[cold]
+    fn update_under_lock(&self, key: Bytes<'_>, value: *const u8, flags: u64) -> Result<(), Errno> {
+        self.access.lock(flags)?;
+        let rest = flags & !BPF_F_LOCK;
+        access::update_flags(rest)?;
+        let mut state = self.state.lock();
+        let (cell, flags) = match state.find(key) {
+            Some(_) if rest == BPF_NOEXIST => return Err(Errno::EEXIST),
+            Some(cell) => (cell, flags),
+            None => (state.place(USER_CPU, key, rest)?.cell, rest),
+        };
+        // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes.
+        self.guarded(&state, cell, flags, || unsafe { self.layout.store(state.cells.value(cell, 0), value) })
     }
 
     #[inline]
@@ -186,8 +292,11 @@ impl Hash {
 
 impl Region for Hash {
     fn window(&self, address: u64) -> Option<Window> {
-        let state = self.state.lock();
-        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
+        spin::beside(self.value_around(address)?, self.layout.lock, address)
+    }
+
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        spin::touched(self.value_around(address)?, self.layout.lock?, address, size)
     }
 
     fn describe(&self, address: u64) -> Option<String> {
@@ -215,6 +324,20 @@ impl Map for Hash {
         &self.spec
     }
 
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.state.set_alone(alone) };
+    }
+
+    fn spin_lock(&self) -> Option<u32> {
+        self.layout.lock
+    }
+
+    fn value_around(&self, address: u64) -> Option<Window> {
+        let state = self.state.lock();
+        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
+    }
+
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {
         let part = self.layout.part(cpu).filter(|_| self.is_key(key))?;
         let mut state = self.state.lock();
@@ -231,11 +354,14 @@ impl Map for Hash {
         if !self.is_key(key) || value.len() != self.layout.size {
             return Err(Errno::EINVAL);
         }
+        if flags & BPF_F_LOCK != 0 {
+            return self.update_under_lock(key, value.as_ptr(), flags);
+        }
         let mut state = self.state.lock();
-        let Target { cell, new } = state.place(key, flags)?;
+        let Target { cell, new } = state.place(cpu, key, flags)?;
         // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes. Both lie in
         // windows of one value each, so they are the same value or apart.
-        unsafe { values::store(state.cells.value(cell, part), value.as_ptr(), self.layout.size) };
+        unsafe { self.layout.store(state.cells.value(cell, part), value.as_ptr()) };
         // A key that is new by a program is zero on the other CPUs. Last, as `value` may lie in this very cell.
         for other in (0..self.layout.cpus).filter(|other| new && *other != part) {
             // SAFETY: as above.
@@ -279,16 +405,18 @@ impl Map for Hash {
         let key = self.user_key(key)?;
         let state = self.state.lock();
         let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        state.append_value(cell, out);
-        Ok(())
+        self.guarded(&state, cell, flags, || state.append_value(cell, out))
     }
 
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
         self.access.update(flags)?;
         let key = self.user_key(key)?;
         access::sized(value, self.layout.user_size())?;
+        if flags & BPF_F_LOCK != 0 {
+            return self.update_under_lock(key, value.as_ptr(), flags);
+        }
         let mut state = self.state.lock();
-        let Target { cell, .. } = state.place(key, flags)?;
+        let Target { cell, .. } = state.place(USER_CPU, key, flags)?;
         // SAFETY: the parts of a cell's value: 8-aligned, `stride` bytes each.
         unsafe { self.layout.store_user(|part| state.cells.value(cell, part), value) };
         Ok(())
@@ -302,7 +430,10 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
-        self.state.lock().remove(key, |state, cell| state.append_value(cell, out))
+        let mut state = self.state.lock();
+        let cell = state.find(key).ok_or(Errno::ENOENT)?;
+        self.guarded(&state, cell, flags, || state.append_value(cell, out))?;
+        state.remove(key, |_, _| ())
     }
 
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
@@ -329,7 +460,8 @@ impl Map for Hash {
             let Some(slot) = state.slots.next_live(from) else { break };
             let cell = state.slots.cell(slot);
             state.cells.append_key(cell, &mut out.keys);
-            state.append_value(cell, &mut out.values);
+            // A walk is not told whether under their locks. To take them, where there are any, is never wrong.
+            self.guarded(&state, cell, BPF_F_LOCK, || state.append_value(cell, &mut out.values))?;
             if remove {
                 state.evict(cell);
             }

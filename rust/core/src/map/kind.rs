@@ -4,7 +4,8 @@
 
 /// `BPF_F_NO_PREALLOC`: memory is taken as entries come.
 pub const BPF_F_NO_PREALLOC: u32 = 1 << 0;
-/// `BPF_F_NO_COMMON_LRU`: one LRU list a CPU. Here it only rounds the capacity, as ours is exact either way.
+/// `BPF_F_NO_COMMON_LRU`: an equal part of the entries for each CPU, with an order of use of its own. In our exact order
+/// it only rounds the capacity.
 pub const BPF_F_NO_COMMON_LRU: u32 = 1 << 1;
 /// `BPF_F_NUMA_NODE`: a node to allocate on. Accepted; a bench has one node.
 pub const BPF_F_NUMA_NODE: u32 = 1 << 2;
@@ -199,6 +200,17 @@ impl MapKind {
     #[must_use]
     pub const fn is_of_maps(self) -> bool {
         matches!(self, MapKind::ArrayOfMaps | MapKind::HashOfMaps)
+    }
+
+    /// Whether Linux takes BTF types for its keys and values.
+    pub(super) const fn has_types(self) -> bool {
+        match self {
+            MapKind::Queue | MapKind::Stack | MapKind::RingBuf => false,
+            _ => match self.rules() {
+                Some(rules) => !rules.by_number,
+                None => false,
+            },
+        }
     }
 
     /// The kinds that axebpf has, by number.

@@ -9,13 +9,12 @@
 
 use std::ptr::NonNull;
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
 use crate::map::cells::Cells;
 use crate::map::create::MAX_BYTES;
 use crate::map::kind::BPF_F_RDONLY_PROG;
+use crate::map::lock::Lock;
 use crate::map::prefixes::{LENGTH, Prefix, Prefixes, Slot};
 use crate::map::slots::Slots;
 use crate::map::values::{self, ValueLayout};
@@ -30,7 +29,7 @@ pub(super) struct Lpm {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -104,7 +103,7 @@ impl Lpm {
             slots: Slots::new(entries, false)?,
         };
         state.cells.grow(0)?;
-        Ok(Lpm { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
+        Ok(Lpm { access: Access::new(spec.flags), layout, state: Lock::new(state), spec })
     }
 
     /// A copy of a key, if it has the key size.
@@ -155,6 +154,11 @@ impl Region for Lpm {
 impl Map for Lpm {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.state.set_alone(alone) };
     }
 
     fn lookup(&self, _cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {

@@ -1,7 +1,7 @@
 //! The order of use of the entries of an LRU hash: a doubly linked list by slot.
 //!
-//! Exact: what is driven out is the entry used least recently. (Linux approximates, and evicts in batches.) Look-ups
-//! of programs and updates of either side are uses; look-ups of bpf(2) are not.
+//! Exact: what is driven out is the entry used least recently. (Linux approximates: see `lru_linux`.) Look-ups of
+//! programs and updates of either side are uses; look-ups of bpf(2) are not.
 
 use crate::errno::Errno;
 

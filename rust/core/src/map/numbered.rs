@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_ANY};
+use crate::map::lock::Lock;
 use crate::map::{Map, MapSpec};
 use crate::memory::Bytes;
 use crate::program::ProgramType;
@@ -66,12 +65,19 @@ pub(super) fn number(value: &[u8]) -> Result<u32, Errno> {
 pub(super) struct Numbered<T> {
     pub(super) spec: MapSpec,
     access: Access,
-    entries: RwLock<BTreeMap<u32, T>>,
+    entries: Lock<BTreeMap<u32, T>>,
 }
 
 impl<T> Numbered<T> {
     pub(super) fn new(spec: MapSpec) -> Numbered<T> {
-        Numbered { access: Access::new(spec.flags), spec, entries: RwLock::default() }
+        Numbered { access: Access::new(spec.flags), spec, entries: Lock::default() }
+    }
+
+    /// # Safety
+    /// As for [`Map::set_alone`].
+    pub(super) unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.entries.set_alone(alone) };
     }
 
     fn index(&self, key: &[u8]) -> Result<Option<u32>, Errno> {
@@ -81,7 +87,7 @@ impl<T> Numbered<T> {
 
     /// Hands the entry of an index to `read`, if there is one.
     pub(super) fn with<R>(&self, index: u32, read: impl FnOnce(&T) -> R) -> Option<R> {
-        self.entries.read().get(&index).map(read)
+        self.entries.lock().get(&index).map(read)
     }
 
     /// `BPF_MAP_UPDATE_ELEM` of a value of four bytes, of whose number `make` makes the entry. Returns the old one.
@@ -99,7 +105,7 @@ impl<T> Numbered<T> {
             return Err(Errno::EINVAL.into());
         }
         let (index, entry) = (index.ok_or(Errno::E2BIG)?, make(number)?);
-        Ok(self.entries.write().insert(index, entry))
+        Ok(self.entries.lock().insert(index, entry))
     }
 
     /// Puts an entry there by index, as the bpf(2) side may.
@@ -108,13 +114,18 @@ impl<T> Numbered<T> {
         if index >= self.spec.max_entries {
             return Err(Errno::E2BIG);
         }
-        self.entries.write().insert(index, entry);
+        self.entries.lock().insert(index, entry);
         Ok(())
+    }
+
+    /// Hands all entries to `use_it`.
+    pub(super) fn each(&self, use_it: impl FnMut(&T)) {
+        self.entries.lock().values().for_each(use_it);
     }
 
     /// Empties all entries that `gone` is true of.
     pub(super) fn forget(&self, gone: impl Fn(&T) -> bool) {
-        self.entries.write().retain(|_, entry| !gone(entry));
+        self.entries.lock().retain(|_, entry| !gone(entry));
     }
 
     /// `BPF_MAP_LOOKUP_ELEM`: `number` of the entry.
@@ -142,7 +153,7 @@ impl<T> Numbered<T> {
     pub(super) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         self.access.write()?;
         let index = self.index(key)?.ok_or(Errno::E2BIG)?;
-        let gone = self.entries.write().remove(&index);
+        let gone = self.entries.lock().remove(&index);
         gone.map(drop).ok_or(Errno::ENOENT)
     }
 
@@ -178,7 +189,7 @@ impl<T> Numbered<T> {
         number: impl Fn(&T) -> u32,
     ) -> Result<usize, Errno> {
         self.access.read()?;
-        let entries = self.entries.read();
+        let entries = self.entries.lock();
         for (index, entry) in &*entries {
             keys.extend_from_slice(&index.to_le_bytes());
             values.extend_from_slice(&number(entry).to_le_bytes());
@@ -187,7 +198,7 @@ impl<T> Numbered<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.read().len()
+        self.entries.lock().len()
     }
 }
 

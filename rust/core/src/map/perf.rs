@@ -10,9 +10,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
+use crate::map::lock::Lock;
 use crate::map::numbered::{NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
 use crate::map::{Holds, Map, MapSpec};
 use crate::memory::{Bytes, Region, Window};
@@ -105,12 +104,12 @@ struct Buffers {
 pub struct PerfEventArray {
     /// The entries that have an event open, each on the CPU of its index.
     array: Numbered<()>,
-    buffers: Mutex<Buffers>,
+    buffers: Lock<Buffers>,
 }
 
 impl PerfEventArray {
     pub(super) fn new(spec: MapSpec) -> PerfEventArray {
-        PerfEventArray { array: Numbered::new(spec), buffers: Mutex::default() }
+        PerfEventArray { array: Numbered::new(spec), buffers: Lock::default() }
     }
 
     /// Opens the buffer of a CPU, of `size` bytes: an empty one, also where there was one.
@@ -192,6 +191,14 @@ no_memory!(PerfEventArray);
 
 impl Map for PerfEventArray {
     numbered_map!();
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe {
+            self.array.set_alone(alone);
+            self.buffers.set_alone(alone);
+        }
+    }
 
     fn len(&self) -> usize {
         self.waiting()

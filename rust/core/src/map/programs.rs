@@ -60,6 +60,11 @@ no_memory!(ProgArray);
 impl Map for ProgArray {
     numbered_map!();
 
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.array.set_alone(alone) };
+    }
+
     fn len(&self) -> usize {
         self.array.len()
     }

@@ -2,11 +2,10 @@
 //!
 //! Programs see copies only, so no address of it is ever live program memory.
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
 use crate::map::kind::MapKind;
+use crate::map::lock::Lock;
 use crate::map::values;
 use crate::map::{Map, MapSpec};
 use crate::memory::{Arena, Bytes, BytesMut, Region, Window};
@@ -17,7 +16,7 @@ pub(super) struct Queue {
     access: Access,
     stride: usize,
     arena: Arena,
-    ring: Mutex<Ring>,
+    ring: Lock<Ring>,
 }
 
 /// Which values of the ring are in use.
@@ -34,7 +33,7 @@ impl Queue {
     pub(super) fn new(spec: MapSpec) -> Result<Queue, Errno> {
         let stride = (spec.value_size as usize).next_multiple_of(8);
         let arena = Arena::new(stride.checked_mul(spec.max_entries as usize).ok_or(Errno::ENOMEM)?)?;
-        Ok(Queue { access: Access::new(spec.flags), stride, arena, ring: Mutex::default(), spec })
+        Ok(Queue { access: Access::new(spec.flags), stride, arena, ring: Lock::default(), spec })
     }
 
     fn slot(&self, ring: &Ring, nth: u32) -> u32 {
@@ -83,6 +82,11 @@ impl Region for Queue {
 impl Map for Queue {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.ring.set_alone(alone) };
     }
 
     fn push(&self, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {

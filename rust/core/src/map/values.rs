@@ -4,7 +4,9 @@
 //! lock, so copies go through relaxed atomic stores and loads of 8 bytes: an aligned 8-byte field is never torn,
 //! while a longer value may be seen half old and half new, as on Linux.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use crate::map::spin::SPIN_LOCK;
 
 /// The value of one entry: one part a CPU, each padded to 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +19,33 @@ pub(super) struct ValueLayout {
     pub cpus: usize,
     /// Whether the bpf(2) side sees all CPUs, padded, rather than one plain value.
     pub per_cpu: bool,
+    /// Where in a value a spin lock lies, which no copy touches.
+    pub lock: Option<u32>,
 }
 
 impl ValueLayout {
     pub(super) fn new(value_size: u32, cpus: u32, per_cpu: bool) -> ValueLayout {
         let size = value_size as usize;
-        ValueLayout { size, stride: size.next_multiple_of(8), cpus: cpus as usize, per_cpu }
+        ValueLayout { size, stride: size.next_multiple_of(8), cpus: cpus as usize, per_cpu, lock: None }
+    }
+
+    /// The same with a spin lock in the value, which is then one that all CPUs share.
+    pub(super) fn with_lock(self, lock: Option<u32>) -> ValueLayout {
+        ValueLayout { lock, ..self }
+    }
+
+    /// Copies a value to a part, but for its lock.
+    ///
+    /// # Safety
+    /// As [`store`], for as many bytes as a value has.
+    #[inline]
+    pub(super) unsafe fn store(&self, to: *mut u8, from: *const u8) {
+        match self.lock {
+            // SAFETY: the caller answers for it.
+            None => unsafe { store(to, from, self.size) },
+            // SAFETY: likewise.
+            Some(lock) => unsafe { store_beside(to, from, self.size, lock as usize) },
+        }
     }
 
     /// Bytes of a value as bpf(2) reads and writes it.
@@ -50,6 +73,10 @@ impl ValueLayout {
             // SAFETY: the caller answers for every part; `user_part` is at most `stride`.
             unsafe { append(part(cpu), self.user_part(), out) };
         }
+        if let Some(lock) = self.lock {
+            let place = out.len() - self.size + lock as usize;
+            out[place..place + SPIN_LOCK as usize].fill(0);
+        }
     }
 
     /// Stores a value as bpf(2) writes it (`user_size` bytes; shorter ones are not stored).
@@ -57,6 +84,11 @@ impl ValueLayout {
     /// # Safety
     /// `part` must give 8-aligned addresses that are valid for writes of `stride` bytes.
     pub(super) unsafe fn store_user(&self, part: impl Fn(usize) -> *mut u8, value: &[u8]) {
+        if self.lock.is_some() {
+            // SAFETY: the caller answers for the part; who calls has checked the length.
+            unsafe { self.store(part(0), value.as_ptr()) };
+            return;
+        }
         for (cpu, bytes) in value.chunks_exact(self.user_part()).take(self.cpus).enumerate() {
             // SAFETY: the caller answers for every part; `bytes` is a slice of `user_part` bytes.
             unsafe { store(part(cpu), bytes.as_ptr(), bytes.len()) };
@@ -85,6 +117,31 @@ pub(crate) unsafe fn store(to: *mut u8, from: *const u8, len: usize) {
         // SAFETY: `at < len`.
         unsafe { AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Relaxed) };
         at += 1;
+    }
+}
+
+/// Copies `len` bytes to a value but for the four of the spin lock at `lock`, a multiple of four inside them.
+///
+/// # Safety
+/// As [`store`].
+#[cold]
+unsafe fn store_beside(to: *mut u8, from: *const u8, len: usize, lock: usize) {
+    let word = lock & !7;
+    // The half of the word that is not the lock; there may be less of it, or none.
+    let half = word + 4 - (lock - word);
+    // SAFETY: both pieces are inside the value and begin on 8 bytes; the half is four bytes, on a multiple of four.
+    unsafe {
+        store(to, from, word);
+        if half + 4 <= len {
+            AtomicU32::from_ptr(to.add(half).cast()).store(from.add(half).cast::<u32>().read_unaligned(), Relaxed);
+        } else {
+            for at in half..len {
+                AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Relaxed);
+            }
+        }
+        if word + 8 < len {
+            store(to.add(word + 8), from.add(word + 8), len - word - 8);
+        }
     }
 }
 

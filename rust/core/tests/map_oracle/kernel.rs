@@ -281,7 +281,44 @@ impl KernelMap {
     }
 }
 
+/// Someone who waits for records of a ring buffer.
+pub struct Waiter(OwnedFd);
+
+impl Waiter {
+    pub fn new(ring: &KernelMap) -> Waiter {
+        // SAFETY: the calls read the event, and the descriptors are open.
+        let waiter = unsafe {
+            let epoll = libc::epoll_create1(0);
+            assert!(epoll >= 0, "{}", std::io::Error::last_os_error());
+            let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+            assert_eq!(libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, ring.fd(), &raw mut event), 0);
+            Waiter(owned(epoll.into()))
+        };
+        waiter.woken();
+        waiter
+    }
+
+    /// Whether it has been woken since it last asked.
+    pub fn woken(&self) -> bool {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: there is room for one event.
+        unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, 0) == 1 }
+    }
+}
+
 impl Ring {
+    /// How far the consumer and the producer are.
+    pub fn positions(&self) -> [u64; 2] {
+        // SAFETY: the mapped pages of the two; no program runs now.
+        [self.consumer, self.data].map(|page| unsafe { page.cast::<u64>().read_volatile() })
+    }
+
+    /// All bytes of the ring.
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: the mapped pages, as in `next`.
+        unsafe { std::slice::from_raw_parts(self.data.add(PAGE), self.size) }.to_vec()
+    }
+
     /// The next record that is not discarded.
     pub fn next(&mut self) -> Option<Vec<u8>> {
         // SAFETY: the mapped pages: the consumer's position, the producer's, and the data twice; no program runs now.

@@ -4,14 +4,17 @@
 #![allow(clippy::duplicate_mod)] // the random numbers come with both support modules
 
 mod create;
+mod dynptr;
 #[path = "../engine_support/mod.rs"]
 mod engine_support;
 mod kernel;
+mod lru;
 #[path = "../map_support/mod.rs"]
 mod map_support;
 mod numbered;
 mod perf;
 mod programs;
+mod ring;
 mod sequences;
 mod tail_calls;
 mod user;

@@ -40,13 +40,13 @@ const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
 
 /// The programs over one map. In each, r6 is the first argument (key), r7 the second (value), r8 the third (flags);
 /// the key is at r10-8 and the value at r10-16.
-struct Programs {
-    lookup: Program,
+pub struct Programs {
+    pub lookup: Program,
     add: Program,
     lookup_percpu: Option<Program>,
-    update: Program,
+    pub update: Program,
     held: Program,
-    delete: Program,
+    pub delete: Program,
 }
 
 fn program(map: &KernelMap, body: &[[u8; 8]]) -> Program {
@@ -76,7 +76,7 @@ fn or_missing() -> [[u8; 8]; 3] {
 const READ: [u8; 8] = [0x79, 0, 0, 0, 0, 0, 0, 0];
 
 impl Programs {
-    fn new(map: &KernelMap, kind: MapKind) -> Programs {
+    pub fn new(map: &KernelMap, kind: MapKind) -> Programs {
         let lookup = [&[mov(2, 10), add(2, -8), call(1)][..], &or_missing()].concat();
         let update = [&key_value_flags()[..], &[call(2)]].concat();
         let percpu = [&[mov(2, 10), add(2, -8), mov(3, 7), call(195)][..], &or_missing(), &[READ]].concat();
@@ -100,7 +100,7 @@ fn read(value: Option<NonNull<u8>>) -> i32 {
     value.map_or(MISSING, |value| unsafe { value.cast::<u64>().read() } as i32)
 }
 
-fn r0(result: Result<(), Errno>) -> i32 {
+pub fn r0(result: Result<(), Errno>) -> i32 {
     result.map_or_else(|errno| errno.to_r0() as i32, |()| 0)
 }
 

@@ -15,7 +15,7 @@ use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec, spec as spec_of};
 
 /// Helper calls of one kind, about: `AXEBPF_OPERATIONS` asks for more.
-fn operations() -> usize {
+pub fn operations() -> usize {
     std::env::var("AXEBPF_OPERATIONS").map_or(1000, |n| n.parse().unwrap())
 }
 
@@ -230,7 +230,7 @@ impl Script<'_> {
 }
 
 /// The instructions with descriptors in place of slots.
-fn for_kernel(insns: &[Insn], fds: [i32; 2]) -> Vec<[u8; 8]> {
+pub fn for_kernel(insns: &[Insn], fds: &[i32]) -> Vec<[u8; 8]> {
     let names_map = |insn: &Insn| insn.code == 0x18 && [imm64::MAP_FD, imm64::MAP_VALUE].contains(&insn.src);
     let patched =
         insns.iter().map(|insn| if names_map(insn) { Insn { imm: fds[insn.imm as usize], ..*insn } } else { *insn });
@@ -249,7 +249,7 @@ fn compare(spec: &MapSpec, seed: u64) {
         script.write();
         let text = script.text;
         let insns = assemble(&text);
-        let there = Program::load(&for_kernel(&insns, [theirs[0].fd(), theirs[1].fd()]));
+        let there = Program::load(&for_kernel(&insns, &[theirs[0].fd(), theirs[1].fd()]));
         let mut here = Lab::load(program(insns, &ours), &ours, 64).expect("it loads");
         assert_eq!(told(&here.run()), "0x0", "{text}");
         assert_eq!(there.run(0, [0; 3]), 0);

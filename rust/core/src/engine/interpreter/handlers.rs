@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use super::machine::{Caller, MAY_GOTO_LIMIT, Machine, Op, State};
 use super::{arith, atomic};
 use crate::fault::Fault;
-use crate::helper::{self, Helper, Run, TAIL_CALL};
+use crate::helper::{self, Helper, Run, SPIN_LOCK, SPIN_UNLOCK, TAIL_CALL};
 use crate::memory::{FRAMES, Memory};
 
 /// Goes on with the op at `$to`, or ends the chain.
@@ -472,12 +472,13 @@ atomic_handlers! {
 
 // Calls.
 
-/// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back.
+/// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back. One that
+/// may not be called `UNDER_LOCK` is not, where the program holds a spin lock.
 ///
 /// # Safety
 /// As of every handler: see [`super::machine::Handler`].
 #[inline(always)]
-unsafe fn call(
+unsafe fn call<const UNDER_LOCK: bool>(
     pc: *const Op,
     m: *mut Machine<'_>,
     mem: *mut Memory<'_>,
@@ -492,7 +493,7 @@ unsafe fn call(
         let run = &mut *(*m).run;
         run.left -= (*m).granted - n;
         run.calls += 1;
-        function(run, args)
+        if !UNDER_LOCK && run.holds_lock() { Err(run.calls_under_lock()) } else { function(run, args) }
     };
     // SAFETY: as above; the helper has returned.
     let machine = unsafe { &mut *m };
@@ -510,16 +511,21 @@ unsafe fn call(
     }
 }
 
-/// Calls the helper that the instruction names.
+/// Calls the helper that the instruction names; `UNDER_LOCK` as in [`call`], which only a program that takes locks needs.
 ///
 /// # Safety
 /// As of every handler: see [`super::machine::Handler`].
-pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
+pub(super) unsafe fn call_helper<const UNDER_LOCK: bool>(
+    pc: *const Op,
+    m: *mut Machine<'_>,
+    mem: *mut Memory<'_>,
+    n: i64,
+) -> *const Op {
     // SAFETY: `pc` is an op, its `imm` the index of a helper of the code, which outlives the machine.
     unsafe {
         let code = &*(*m).code;
         let function = *code.helpers.get_unchecked((*pc).imm as usize);
-        call(pc, m, mem, n, function)
+        call::<UNDER_LOCK>(pc, m, mem, n, function)
     }
 }
 
@@ -556,7 +562,7 @@ pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
     // SAFETY: `pc` is an op; the rest is passed on as it was promised.
     unsafe {
         let id = (*pc).imm as u32;
-        call(pc, m, mem, n, |run, args| run.host.custom_helper(id, args, &mut run.memory))
+        call::<false>(pc, m, mem, n, |run, args| run.host.custom_helper(id, args, &mut run.memory))
     }
 }
 
@@ -573,8 +579,12 @@ pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut
     }
     let what = match u32::try_from(id).map(|id| helper::check(id, code.program_type, code.gpl_compatible)) {
         Ok(Ok(Helper { implementation: Some(implementation), .. })) => {
+            if matches!(id as u32, SPIN_LOCK | SPIN_UNLOCK) {
+                // SAFETY: passed on as it was promised.
+                return unsafe { call::<true>(pc, m, mem, n, implementation.run) };
+            }
             // SAFETY: passed on as it was promised.
-            return unsafe { call(pc, m, mem, n, implementation.run) };
+            return unsafe { call::<false>(pc, m, mem, n, implementation.run) };
         }
         Ok(Err(error)) => error.to_string(),
         _ => format!("call by register: {id:#x} is the id of no helper that can be called"),
@@ -611,7 +621,7 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
     // SAFETY: the machine is valid and nothing else refers to it.
     let (machine, run) = unsafe { (&mut *m, &mut *(*m).run) };
     if run.depth == machine.bottom {
-        if run.depth == 1 && !run.memory.outstanding().is_empty() {
+        if run.depth == 1 && run.owes() {
             // SAFETY: passed on as it was promised.
             return unsafe { stop(pc, m, n, run.unreleased()) };
         }
