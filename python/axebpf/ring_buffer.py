@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 from axebpf.btf import Codec, Layout, codec_of
-from axebpf.errors import MapError
+from axebpf.errors import BenchClosed, MapError
 from axebpf.maps import Map
 
 if TYPE_CHECKING:
@@ -160,3 +160,11 @@ class RingBuffer(Map):
         record = self._typed()
         data, count = self._take(record.size, record.name)
         return arrow_table(columns_of(record, "value", data, count, record.size))
+
+    def __repr__(self) -> str:
+        try:
+            waiting = f"{len(self)} records"
+        except BenchClosed:
+            waiting = "of a closed bench"
+        record = self._record.name if self._record else "bytes"
+        return f"<{type(self).__name__} {self.name}: {self.type} of {record}, {waiting}>"
