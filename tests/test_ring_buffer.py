@@ -7,6 +7,9 @@ What the ring holds, byte for byte, and who is woken, is compared with the runni
 from __future__ import annotations
 
 import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -286,6 +289,33 @@ def test_a_reserved_record_is_out_of_reach_of_another_program() -> None:
     assert [number(record) for record in ring] == [1, 2]
 
 
+def test_a_thread_consumes_while_another_fires_events() -> None:
+    bench = Bench()
+    ring = ring_of(bench, 1 << 20)
+    program = loaded(
+        bench,
+        "r6 = *(u64 *)(r1 +0)\n*(u64 *)(r10 -8) = r6\nr1 = map[1]\nr2 = r10\nr2 += -8\nr3 = 8\nr4 = 0\n"
+        "call bpf_ringbuf_output\nr0 = 0\nexit",
+        ring=ring,
+    )
+    booted = bench.tracepoints["vmm:vm_boot"]
+    program.attach("vmm:vm_boot")
+    count = 20_000
+
+    def fire() -> None:
+        for start in range(0, count, 1000):
+            booted.fire_many(vm_id=np.arange(start, start + 1000), duration_ns=0)
+
+    firing = threading.Thread(target=fire)
+    given: list[bytes] = []
+    firing.start()
+    while firing.is_alive():
+        ring.consume(given.append, most=100)
+    firing.join()
+    ring.consume(given.append)
+    assert [number(record) for record in given] == list(range(count))
+
+
 def test_a_program_that_is_stopped_leaves_no_record_reserved() -> None:
     bench = Bench()
     ring = ring_of(bench)
@@ -452,6 +482,31 @@ def test_many_dynptrs_at_once(how: str) -> None:
     for _ in range(3):
         assert program.run(bytes(8)).r0 == 0
         assert len(ring.read()) == (32 if how == "submit" else 16)
+
+
+def test_a_program_in_c_writes_a_record_of_any_length(compile_bpf: Callable[..., Path]) -> None:
+    source = """
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } RING SEC(".maps");
+char text[64] = "hypervisor";
+SEC("raw_tracepoint/vm_boot") int on_boot(struct bpf_raw_tracepoint_args *args)
+{
+    struct bpf_dynptr record;
+    __u32 length = args->args[0];
+    if (bpf_ringbuf_reserve_dynptr(&RING, length, 0, &record) == 0) {
+        bpf_dynptr_write(&record, 0, text, 4, 0);
+        char *rest = bpf_dynptr_data(&record, 4, 3);
+        if (rest)
+            rest[0] = rest[1] = rest[2] = '!';
+    }
+    bpf_ringbuf_submit_dynptr(&record, 0);
+    return 0;
+}
+"""
+    bench = Bench()
+    progs = bench.load(compile_bpf("of_any_length", source))
+    for length in (3, 4, 6, 7, 9, 5000):
+        progs["on_boot"].run(words(length))
+    assert progs.maps["RING"].read() == [bytes(3), b"hype", b"hype\0\0", b"hype!!!", b"hype!!!\0\0"]
 
 
 def test_rbpf_knows_no_dynptrs() -> None:
