@@ -129,13 +129,13 @@ ASAN_FLAGS = --target $(ASAN_HOST) --target-dir $(ASAN)
 OPERATIONS := $(or $(AXEBPF_OPERATIONS),1000000)
 
 .PHONY: asan
-asan: $(VENV)/package.stamp $(VENV)/dev.stamp ## a million random operations on AxVisor's maps under AddressSanitizer (Linux, gcc)
+asan: $(VENV)/package.stamp $(VENV)/dev.stamp ## AxVisor's maps at random, and views of maps in Python, under AddressSanitizer (Linux, gcc)
 	$(ASAN_CARGO) test $(ASAN_FLAGS) -p axebpf-core --features axvisor --test axvisor_random --test axvisor_maps --test axvisor_vm
 	$(ASAN_CARGO) build $(ASAN_FLAGS) -p axebpf-python
 	rm -rf $(ASAN)/python && mkdir -p $(ASAN)/python && cp -R python/axebpf $(ASAN)/python/
 	cp $(ASAN)/$(ASAN_HOST)/debug/lib_native.so $(ASAN)/python/axebpf/_native.abi3.so
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		PYTHONPATH=$(ASAN)/python AXEBPF_OPERATIONS=$(OPERATIONS) $(BIN)/pytest -s tests/test_axvisor_random.py
+		PYTHONPATH=$(ASAN)/python AXEBPF_OPERATIONS=$(OPERATIONS) $(BIN)/pytest -s tests/test_axvisor_random.py tests/test_maps_arrays.py
 
 # --- objects that are committed ------------------------------------------------------------------------------------
 # Rebuilt byte for byte by the same clang. They are compiled in their own folder and by relative names, and their DWARF

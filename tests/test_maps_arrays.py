@@ -186,6 +186,20 @@ def test_an_array_of_axvisors_library_is_copied() -> None:
         array.to_numpy(copy=False)
 
 
+def test_values_with_a_lock_are_copied_without_it(compile_bpf: Callable[..., Path]) -> None:
+    text = """
+    struct value { struct bpf_spin_lock lock; __u32 count; };
+    struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32);
+             __type(value, struct value); } LOCKED SEC(".maps");
+    SEC("tracepoint") int nothing(void *ctx) { return 0; }
+    """
+    locked = Bench().load(compile_bpf("locked", text)).maps["LOCKED"]
+    locked.update(bytes(4), bytes([9, 9, 9, 9, 5, 0, 0, 0]))
+    assert locked.to_numpy()[1].tobytes() == bytes([0, 0, 0, 0, 5, 0, 0, 0, *bytes(8)])
+    with pytest.raises(ValueError, match="have to be copied"):
+        locked.to_numpy(copy=False)
+
+
 # A bench that is closed while a view of its map is alive
 
 

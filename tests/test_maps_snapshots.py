@@ -13,7 +13,7 @@ from axebpf.bench import LoadedObject
 from axebpf.difference import Change
 from axebpf.pytest_plugin.compare import explain
 from axebpf.snapshot import Snapshot
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 DATA = Path(__file__).parent / "data"
@@ -183,6 +183,8 @@ values = st.lists(st.integers(0, 2), max_size=5)
 
 @pytest.mark.parametrize("kind", ["queue", "stack"])
 @given(first=values, taken=st.integers(0, 5), pushed=values)
+@example(first=[0, 0, 0], taken=1, pushed=[])
+@example(first=[1, 0, 1, 0, 0], taken=2, pushed=[1])
 def test_a_queues_difference_is_no_more_than_what_was_done(
     kind: str, first: list[int], taken: int, pushed: list[int]
 ) -> None:

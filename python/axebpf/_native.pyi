@@ -618,6 +618,18 @@ class Map:
     def consume(self) -> bytes | None:
         """The oldest submitted record of a ring buffer, or None."""
 
+    def take(self, size: int, name: str) -> tuple[bytes, int]:
+        """All submitted records of a ring buffer, one behind the other, and how many.
+
+        Raises MapError, and takes none, where one has not `size` bytes, which is what `name` has.
+        """
+
+    def query(self, what: int) -> int:
+        """`bpf_ringbuf_query`: 0 bytes not consumed, 1 size, 2 consumer position, 3 producer position."""
+
+    def wakeups(self) -> int:
+        """How often commits to a ring buffer have woken its consumer."""
+
     def inner(self, key: bytes) -> Map | None:
         """Of a map of maps, the map of a key, be it in the bench or not."""
 

@@ -95,7 +95,8 @@ class ArrayMap(_Keyed):
 
         The values are not copied: they are a read-only view of the map's own memory, which shows what programs write
         later, and which stays valid when the bench is closed. With `copy=True` they are a copy of their own, as they
-        are now. An array of AxVisor's map library always has to be copied, for which `copy=False` raises ValueError.
+        are now. Values of AxVisor's map library, and those with a `bpf_spin_lock`, always have to be copied, so that
+        `copy=False` raises ValueError.
 
         >>> import axebpf
         >>> with axebpf.Bench() as bench:

@@ -178,7 +178,7 @@ class Entries(Typed, Mapping[Any, Any]):
         arrays need no copy. Without `copy=True` the copies are read-only.
         """
         if copy is False:
-            raise ValueError(f"{self.name}: the entries of a {self.type} lie here and there, and have to be copied")
+            raise ValueError(f"{self.name}: entries of type {self.type} have to be copied here")
         from axebpf.tables import strided
 
         keys, values, count = self._dump()

@@ -26,6 +26,28 @@ fn the_largest_record() {
     assert_eq!(results, [None, None, Some(Errno::EAGAIN)]);
 }
 
+/// Of the largest ring there is; its memory is not touched but for the headers.
+#[test]
+fn the_largest_record_of_all() {
+    const MAX: u64 = u32::MAX as u64 / 4;
+    let ring = map(MapKind::RingBuf, 0, 0, 1 << 31, 0);
+    assert_eq!(ring.reserve(MAX + 1).err(), Some(Errno::EAGAIN));
+    let first = ring.reserve(MAX).expect("room").as_ptr() as u64;
+    assert_eq!(ring.reserve(MAX).err(), Some(Errno::EAGAIN), "one byte stays unused");
+    let rest = (1 << 31) - ring.query(BPF_RB_PROD_POS) - 8;
+    assert_eq!(ring.reserve(rest).err(), Some(Errno::EAGAIN), "as here");
+    let second = ring.reserve(rest - 8).expect("room").as_ptr() as u64;
+    ring.commit(first, 0, true).expect("it is reserved");
+    ring.commit(second, 0, true).expect("it is reserved");
+    assert_eq!(consume(ring.as_ref()), None);
+    assert_eq!(ring.query(BPF_RB_CONS_POS), (1 << 31) - 8);
+    let wraps = ring.reserve(4096).expect("room").as_ptr() as u64;
+    // SAFETY: a reserved record of 4096 bytes.
+    unsafe { (wraps as *mut u8).write_bytes(7, 4096) };
+    ring.commit(wraps, 0, false).expect("it is reserved");
+    assert_eq!(consume(ring.as_ref()), Some(vec![7; 4096]));
+}
+
 struct Record {
     position: u64,
     address: u64,

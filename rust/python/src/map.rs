@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map::{self, BUFFER, Entries, Holds, Operation, PerfEventArray, Refusal, Table};
+use axebpf_core::map::{self, BUFFER, Entries, Holds, MapKind, Operation, PerfEventArray, Refusal, Table};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -232,17 +232,17 @@ impl Map {
     }
 
     fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.take(py, ("pop", Operation::Lookup, 0), |out| self.map.lookup_and_delete_user(&[], 0, out))
+        self.taken(py, ("pop", Operation::Lookup, 0), |out| self.map.lookup_and_delete_user(&[], 0, out))
     }
 
     fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.take(py, ("peek", Operation::Lookup, 0), |out| self.map.lookup_user(&[], 0, out))
+        self.taken(py, ("peek", Operation::Lookup, 0), |out| self.map.lookup_user(&[], 0, out))
     }
 
     #[pyo3(signature = (key, flags=0))]
     fn lookup_and_delete<'py>(&self, py: Python<'py>, key: &[u8], flags: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check_key(py, key)?;
-        self.take(py, ("lookup_and_delete", Operation::Lookup, flags), |out| {
+        self.taken(py, ("lookup_and_delete", Operation::Lookup, flags), |out| {
             self.map.lookup_and_delete_user(key, flags, out)
         })
     }
@@ -315,6 +315,38 @@ impl Map {
         let mut out = Vec::new();
         let found = self.with(py, "consume", || self.map.consume_user(&mut out))?;
         Ok(found.then(|| PyBytes::new(py, &out)))
+    }
+
+    /// All submitted records of a ring buffer, one behind the other, and how many; none where one has another size.
+    fn take<'py>(&self, py: Python<'py>, size: u32, name: &str) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+        let _bench = self.shared.enter(py)?;
+        let mut sizes = Vec::new();
+        self.with(py, "take", || self.map.record_sizes_user(&mut sizes))?;
+        if let Some((n, other)) = (0..).zip(&sizes).find(|(_, other)| **other != size) {
+            let message = format!(
+                "record {n} of {} has {other} bytes, {name} {size}; none was taken: consume() takes them one by one",
+                sizes.len()
+            );
+            return Err(map_error(py, Errno::EINVAL, &self.map.spec().name, &message));
+        }
+        let mut out = Vec::with_capacity(sizes.len() * size as usize);
+        for _ in &sizes {
+            self.with(py, "take", || self.map.consume_user(&mut out))?;
+        }
+        Ok((PyBytes::new(py, &out), sizes.len()))
+    }
+
+    /// `bpf_ringbuf_query`.
+    fn query(&self, py: Python<'_>, what: u64) -> PyResult<u64> {
+        if self.map.spec().kind != MapKind::RingBuf {
+            return Err(self.lacks(py, "query"));
+        }
+        self.with(py, "query", || Ok(self.map.query(what)))
+    }
+
+    /// How often commits have woken the consumer of a ring buffer.
+    fn wakeups(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, "wakeups", || self.map.wakeups_user())
     }
 
     /// Of a map of maps, the map of a key, be it in the bench or not.
@@ -465,7 +497,7 @@ impl Map {
         &*self.map
     }
 
-    fn take<'py>(
+    fn taken<'py>(
         &self,
         py: Python<'py>,
         what: (&str, Operation, u64),

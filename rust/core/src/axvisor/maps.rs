@@ -426,6 +426,14 @@ impl Map for KbpfMap {
         state.cells.end_run();
     }
 
+    fn record_sizes_user(&self, out: &mut Vec<u32>) -> Result<(), Errno> {
+        match &self.state.lock().ring {
+            Some(ring) => out.extend(ring.sizes()),
+            None => return Err(Errno::ENOTSUPP),
+        }
+        Ok(())
+    }
+
     fn consume_user(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
         match &mut self.state.lock().ring {
             Some(ring) => Ok(ring.consume(out)),

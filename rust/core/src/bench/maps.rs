@@ -99,6 +99,14 @@ impl BenchMap {
         self.map.consume_user(out)
     }
 
+    /// As [`Map::wakeups_user`].
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for kinds that are no ring buffer.
+    pub fn wakeups_user(&self) -> Result<u64, Errno> {
+        self.map.wakeups_user()
+    }
+
     /// Entries in the map now, as [`Map::len`].
     #[must_use]
     pub fn len(&self) -> usize {

@@ -212,6 +212,10 @@ impl Map for Array {
 
     fn table_user(&self) -> Result<Table, Errno> {
         self.access.read()?;
+        if self.layout.lock.is_some() {
+            // Locks are not for user space to see: Linux does not map such an array either.
+            return Err(Errno::ENOTSUPP);
+        }
         let start = NonNull::new(self.arena.as_ptr()).ok_or(Errno::EFAULT)?;
         Ok(Table { start, len: self.arena.len(), stride: self.layout.stride, plane: self.plane })
     }

@@ -352,6 +352,15 @@ pub trait Map: Region {
     /// A run has ended: what its program has stored through looked-up values is in the map.
     fn end_run(&self) {}
 
+    /// Appends the sizes of the records that [`Map::consume_user`] would give, the oldest first.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for kinds that are no ring buffer.
+    fn record_sizes_user(&self, out: &mut Vec<u32>) -> Result<(), Errno> {
+        let _ = out;
+        Err(Errno::ENOTSUPP)
+    }
+
     /// How often commits to a ring buffer have woken its consumer, whether one waited or not.
     ///
     /// # Errors

@@ -9,10 +9,9 @@
 use std::collections::BTreeMap;
 use std::ptr::{NonNull, copy_nonoverlapping};
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::access::Access;
+use crate::map::lock::Lock;
 use crate::map::{Map, MapSpec};
 use crate::memory::{Arena, Bytes, Region, Window};
 
@@ -48,14 +47,14 @@ pub(super) struct RingBuf {
     spec: MapSpec,
     access: Access,
     arena: Arena,
-    ring: Mutex<Ring>,
+    ring: Lock<Ring>,
 }
 
 struct Ring {
     consumer: u64,
     producer: u64,
     /// The record that was reserved last, if it is not yet committed: nearly always the next to be.
-    newest: Option<Reserved>,
+    newest: Option<Record>,
     /// Payload of each of the other records that are reserved and not yet committed, by position.
     older: BTreeMap<u64, u32>,
     /// Records that the consumer will still get or that are reserved.
@@ -63,26 +62,34 @@ struct Ring {
     wakeups: u64,
 }
 
+/// A record.
 #[derive(Clone, Copy)]
-struct Reserved {
+struct Record {
     position: u64,
     payload: u32,
 }
 
+impl Record {
+    /// The position behind it.
+    fn end(self) -> u64 {
+        self.position + padded(self.payload.into())
+    }
+}
+
 impl Ring {
     /// The last record reserved and not yet committed that begins at or before a position.
-    fn at_or_before(&self, position: u64) -> Option<Reserved> {
+    fn at_or_before(&self, position: u64) -> Option<Record> {
         let older = || self.older.range(..=position).next_back();
         self.newest
             .filter(|newest| newest.position <= position)
-            .or_else(|| older().map(|(&position, &payload)| Reserved { position, payload }))
+            .or_else(|| older().map(|(&position, &payload)| Record { position, payload }))
     }
 
     /// Takes the record at a position out of those reserved.
-    fn take(&mut self, position: u64) -> Option<Reserved> {
+    fn take(&mut self, position: u64) -> Option<Record> {
         match self.newest {
             Some(newest) if newest.position == position => self.newest.take(),
-            _ => self.older.remove(&position).map(|payload| Reserved { position, payload }),
+            _ => self.older.remove(&position).map(|payload| Record { position, payload }),
         }
     }
 }
@@ -93,7 +100,7 @@ impl RingBuf {
         let size = u64::from(spec.max_entries);
         let arena = Arena::new(usize::try_from(size + size.min(padded(MAX_PAYLOAD))).map_err(|_| Errno::ENOMEM)?)?;
         let ring = Ring { consumer: 0, producer: 0, newest: None, older: BTreeMap::new(), records: 0, wakeups: 0 };
-        Ok(RingBuf { access: Access::new(spec.flags), arena, ring: Mutex::new(ring), spec })
+        Ok(RingBuf { access: Access::new(spec.flags), arena, ring: Lock::new(ring), spec })
     }
 
     fn size(&self) -> u64 {
@@ -105,7 +112,7 @@ impl RingBuf {
         position & (self.size() - 1)
     }
 
-    fn header(&self, position: u64) -> *mut u32 {
+    fn header(&self, position: u64) -> *mut u64 {
         // The header is 8 bytes on a multiple of 8 below the size, so before the part behind the end, and aligned.
         self.arena.as_ptr().wrapping_add(self.offset(position) as usize).cast()
     }
@@ -117,7 +124,7 @@ impl RingBuf {
     }
 
     /// How many bytes of a record lie behind the end.
-    fn behind_end(&self, Reserved { position, payload }: Reserved) -> usize {
+    fn behind_end(&self, Record { position, payload }: Record) -> usize {
         (self.offset(position) + HEADER + u64::from(payload)).saturating_sub(self.size()) as usize
     }
 
@@ -128,27 +135,42 @@ impl RingBuf {
 
     /// The room for a record, taken; its header is the caller's to write.
     #[inline]
-    fn take_room(&self, ring: &mut Ring, size: u64) -> Result<Reserved, Errno> {
+    fn take_room(&self, ring: &mut Ring, size: u64) -> Result<Record, Errno> {
         // One byte of the ring always stays unused, as on Linux.
         if size > MAX_PAYLOAD || ring.producer + padded(size) - ring.consumer > self.size() - 1 {
             return Err(Errno::EAGAIN);
         }
-        let reserved = Reserved { position: ring.producer, payload: size as u32 };
+        let record = Record { position: ring.producer, payload: size as u32 };
         ring.producer += padded(size);
         ring.records += 1;
-        Ok(reserved)
+        Ok(record)
     }
 
     /// Writes the header of a record, whose length has these bits besides.
     #[inline]
-    fn write_header(&self, Reserved { position, payload }: Reserved, bits: u32) {
-        let page = (PAGES_BEFORE + self.offset(position) / PAGE) as u32;
+    fn write_header(&self, Record { position, payload }: Record, bits: u32) {
+        let page = PAGES_BEFORE + self.offset(position) / PAGE;
+        let header = page << 32 | u64::from(payload | bits);
         // SAFETY: the header lies in the arena, aligned; the lock, which the caller holds, orders everyone who reads or
         // writes headers, and no program reaches one: what it reaches are payloads of records that it has reserved.
-        unsafe {
-            self.header(position).write((payload | bits).to_le());
-            self.header(position).add(1).write(page.to_le());
+        unsafe { self.header(position).write(header.to_le()) };
+    }
+
+    /// The first submitted record from a position on, past those that are discarded; else where one may come to be.
+    fn submitted(&self, ring: &Ring, mut position: u64) -> Result<Record, u64> {
+        while position < ring.producer {
+            // SAFETY: the header of a record lies in the arena, aligned, written by `write_header`; the lock is held.
+            let word = u64::from_le(unsafe { self.header(position).read() }) as u32;
+            if word & BUSY != 0 {
+                break;
+            }
+            let record = Record { position, payload: word & !DISCARD };
+            if word & DISCARD == 0 {
+                return Ok(record);
+            }
+            position = record.end();
         }
+        Err(position)
     }
 
     /// Whether the commit of the record at a position wakes the consumer: by default where that has come up to it.
@@ -174,7 +196,7 @@ impl Region for RingBuf {
         let offset = self.arena.offset_of(address)? as u64;
         let ring = self.ring.lock();
         let record = self.position_of(&ring, address).and_then(|position| {
-            let Reserved { position: start, payload } = ring.at_or_before(position)?;
+            let Record { position: start, payload } = ring.at_or_before(position)?;
             let within = position.checked_sub(start + HEADER)?;
             (within < payload.into()).then(|| format!("{}[record at {start}]+{within}", self.spec.name))
         });
@@ -185,6 +207,11 @@ impl Region for RingBuf {
 impl Map for RingBuf {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.ring.set_alone(alone) };
     }
 
     fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
@@ -308,30 +335,34 @@ impl Map for RingBuf {
         Ok(self.ring.lock().wakeups)
     }
 
+    fn record_sizes_user(&self, out: &mut Vec<u32>) -> Result<(), Errno> {
+        let ring = self.ring.lock();
+        let mut position = ring.consumer;
+        while let Ok(record) = self.submitted(&ring, position) {
+            position = record.end();
+            out.push(record.payload);
+        }
+        Ok(())
+    }
+
     fn consume_user(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
         let mut ring = self.ring.lock();
-        while ring.consumer < ring.producer {
-            let header = self.header(ring.consumer);
-            // SAFETY: the header of a record lies in the arena, aligned, written by `write_header`; the lock is held.
-            let word = u32::from_le(unsafe { header.read() });
-            if word & BUSY != 0 {
+        let record = match self.submitted(&ring, ring.consumer) {
+            Ok(record) => record,
+            Err(end) => {
+                ring.consumer = end;
                 return Ok(false);
             }
-            let payload = (word & !DISCARD) as usize;
-            ring.consumer += padded(payload as u64);
-            if word & DISCARD == 0 {
-                let old = out.len();
-                out.resize(old + payload, 0);
-                // SAFETY: the payload follows its header in the arena, which holds what wraps; `out` is
-                // a block apart.
-                unsafe {
-                    let from = header.cast::<u8>().add(HEADER as usize);
-                    copy_nonoverlapping(from, out.as_mut_ptr().add(old), payload);
-                }
-                ring.records -= 1;
-                return Ok(true);
-            }
+        };
+        let (old, payload) = (out.len(), record.payload as usize);
+        out.resize(old + payload, 0);
+        // SAFETY: the payload follows its header in the arena, which holds what wraps; `out` is a block apart.
+        unsafe {
+            let from = self.header(record.position).cast::<u8>().add(HEADER as usize);
+            copy_nonoverlapping(from, out.as_mut_ptr().add(old), payload);
         }
-        Ok(false)
+        ring.consumer = record.end();
+        ring.records -= 1;
+        Ok(true)
     }
 }
