@@ -354,13 +354,12 @@ impl Map for RingBuf {
                 return Ok(false);
             }
         };
-        let (old, payload) = (out.len(), record.payload as usize);
-        out.resize(old + payload, 0);
-        // SAFETY: the payload follows its header in the arena, which holds what wraps; `out` is a block apart.
-        unsafe {
-            let from = self.header(record.position).cast::<u8>().add(HEADER as usize);
-            copy_nonoverlapping(from, out.as_mut_ptr().add(old), payload);
-        }
+        // SAFETY: the payload follows its header in the arena, which holds what wraps, and no program reaches a record that
+        // is submitted; `out` is a block apart.
+        out.extend_from_slice(unsafe {
+            let start = self.header(record.position).cast::<u8>().add(HEADER as usize);
+            std::slice::from_raw_parts(start, record.payload as usize)
+        });
         ring.consumer = record.end();
         ring.records -= 1;
         Ok(true)
