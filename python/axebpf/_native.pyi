@@ -29,6 +29,7 @@ __all__ = [
     "gaps",
     "helpers",
     "histogram_buckets",
+    "map_kinds",
 ]
 
 _Layout = tuple[Any, ...]
