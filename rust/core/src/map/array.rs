@@ -171,6 +171,8 @@ impl Map for Array {
 
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
+        values::make_room(keys, self.spec.max_entries as usize, size_of::<u32>())?;
+        values::make_room(values, self.spec.max_entries as usize, self.layout.user_size())?;
         for index in 0..self.spec.max_entries {
             keys.extend_from_slice(&index.to_le_bytes());
             // SAFETY: as in `lookup_user`.

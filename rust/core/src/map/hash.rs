@@ -371,6 +371,9 @@ impl Map for Hash {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
+        let entries = state.slots.len() as usize;
+        values::make_room(keys, entries, self.spec.key_size as usize)?;
+        values::make_room(values, entries, self.layout.user_size())?;
         let mut from = 0;
         while let Some(slot) = state.slots.next_live(from) {
             let cell = state.slots.cell(slot);
@@ -378,7 +381,7 @@ impl Map for Hash {
             state.append_value(cell, values);
             from = slot + 1;
         }
-        Ok(state.slots.len() as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {
