@@ -231,7 +231,7 @@ fn operations(runtime: &str, make: Make, lends: bool) -> Result<(), Box<dyn Erro
 
 /// The same on a vector, on hashbrown's table with the same hash function, and on a deque.
 fn native() {
-    print_calls("native", "base", |n| key(n), || ());
+    print_calls("native", "base", key, || ());
     let mut array = vec![1_u64; KEYS as usize];
     print_calls("native", "array_lookup", |n| array.get(key(n) as usize).copied(), || ());
     let write = |n| {

@@ -151,7 +151,7 @@ impl Map for Array {
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup(flags)?;
         let index = self.user_index(key)?.ok_or(Errno::ENOENT)?;
-        values::room(out, self.layout.user_size())?;
+        values::make_room(out, 1, self.layout.user_size())?;
         // SAFETY: all parts of an entry lie in the arena, 8-aligned, `stride` bytes each.
         self.guarded(index, flags, || unsafe { self.layout.append(|part| self.value(index, part), out) })
     }
@@ -200,8 +200,8 @@ impl Map for Array {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let entries = self.spec.max_entries as usize;
-        values::room(keys, entries.saturating_mul(size_of::<u32>()))?;
-        values::room(values, entries.saturating_mul(self.layout.user_size()))?;
+        values::make_room(keys, entries, size_of::<u32>())?;
+        values::make_room(values, entries, self.layout.user_size())?;
         for index in 0..self.spec.max_entries {
             keys.extend_from_slice(&index.to_le_bytes());
             // SAFETY: as in `lookup_user`.

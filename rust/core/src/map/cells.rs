@@ -96,6 +96,7 @@ impl Cells {
         if index < self.first { self.near.as_ptr().wrapping_add(index * self.stride) } else { self.far_key(cell) }
     }
 
+    #[inline(never)]
     fn far_key(&self, cell: u32) -> *mut u8 {
         let (piece, index) = self.piece_of(cell);
         self.far[piece - 1].as_ptr().wrapping_add(index * self.stride)

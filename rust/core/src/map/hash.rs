@@ -355,8 +355,8 @@ impl Hash {
 
     /// Makes room for so many entries more.
     fn room_for(&self, entries: usize, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<(), Errno> {
-        values::room(keys, entries.saturating_mul(self.spec.key_size as usize))?;
-        values::room(values, entries.saturating_mul(self.layout.user_size()))
+        values::make_room(keys, entries, self.spec.key_size as usize)?;
+        values::make_room(values, entries, self.layout.user_size())
     }
 
     #[inline]
@@ -483,7 +483,7 @@ impl Map for Hash {
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup(flags)?;
         let key = self.user_key(key)?;
-        values::room(out, self.layout.user_size())?;
+        values::make_room(out, 1, self.layout.user_size())?;
         let find = |state: &State| state.find(key).ok_or(Errno::ENOENT);
         if flags & BPF_F_LOCK != 0 {
             return self.under_lock(find, |state, cell| state.append_value(cell, out));
@@ -515,7 +515,7 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
-        values::room(out, self.layout.user_size())?;
+        values::make_room(out, 1, self.layout.user_size())?;
         if flags & BPF_F_LOCK != 0 {
             let taken = |state: &mut State, cell| {
                 state.append_value(cell, out);
@@ -533,7 +533,7 @@ impl Map for Hash {
         // A key that is gone starts again at the first.
         let from = key.and_then(|key| state.find(key)).map_or(0, |cell| state.slots.slot(cell) + 1);
         let slot = state.slots.next_live(from).ok_or(Errno::ENOENT)?;
-        values::room(out, self.spec.key_size as usize)?;
+        values::make_room(out, 1, self.spec.key_size as usize)?;
         state.cells.append_key(state.slots.cell(slot), out);
         Ok(())
     }
@@ -573,7 +573,8 @@ impl Map for Hash {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
-        self.room_for(state.slots.len() as usize, keys, values)?;
+        let entries = state.slots.len() as usize;
+        self.room_for(entries, keys, values)?;
         let mut from = 0;
         while let Some(slot) = state.slots.next_live(from) {
             let cell = state.slots.cell(slot);
@@ -581,7 +582,7 @@ impl Map for Hash {
             state.append_value(cell, values);
             from = slot + 1;
         }
-        Ok(state.slots.len() as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {

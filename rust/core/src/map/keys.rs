@@ -91,15 +91,18 @@ impl Long {
 }
 
 impl Key for Long {
+    #[inline(never)]
     fn tag(self) -> u32 {
         tag(self.words())
     }
 
+    #[inline(never)]
     unsafe fn is_at(self, own: *const u8) -> bool {
         // SAFETY: the cell has as many words.
         self.words().enumerate().all(|(n, word)| unsafe { own.cast::<u64>().add(n).read() } == word)
     }
 
+    #[inline(never)]
     unsafe fn store(self, own: *mut u8) {
         for (n, word) in self.words().enumerate() {
             // SAFETY: the cell has as many words.
@@ -128,8 +131,17 @@ unsafe fn load(start: *const u8, len: usize) -> u64 {
         4 => half(0),
         8 => half(0) | half(4) << 32,
         // SAFETY: as above.
-        _ => (0..len).fold(0, |word, at| word | u64::from(unsafe { start.add(at).read() }) << (8 * at)),
+        _ => unsafe { load_bytes(start, len) },
     }
+}
+
+/// # Safety
+/// As [`load`].
+#[cold]
+#[inline(never)]
+unsafe fn load_bytes(start: *const u8, len: usize) -> u64 {
+    // SAFETY: the caller answers for it.
+    (0..len).fold(0, |word, at| word | u64::from(unsafe { start.add(at).read() }) << (8 * at))
 }
 
 /// Half a word, wherever it lies.

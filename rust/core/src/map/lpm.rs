@@ -196,7 +196,7 @@ impl Map for Lpm {
         let prefix = self.user_prefix(key)?.ok_or(Errno::ENOENT)?;
         let state = self.state.lock();
         let cell = state.prefixes.longest(&prefix).ok_or(Errno::ENOENT)?;
-        values::room(out, self.layout.user_size())?;
+        values::make_room(out, 1, self.layout.user_size())?;
         state.append_value(cell, out);
         Ok(())
     }
@@ -242,8 +242,8 @@ impl Map for Lpm {
         self.access.read()?;
         let state = self.state.lock();
         let entries = state.slots.len() as usize;
-        values::room(keys, entries.saturating_mul(self.spec.key_size as usize))?;
-        values::room(values, entries.saturating_mul(self.layout.user_size()))?;
+        values::make_room(keys, entries, self.spec.key_size as usize)?;
+        values::make_room(values, entries, self.layout.user_size())?;
         for cell in state.prefixes.walk() {
             state.cells.append_key(cell, keys);
             state.append_value(cell, values);

@@ -68,7 +68,7 @@ impl Queue {
     fn take_user(&self, key: &[u8], remove: bool, out: &mut Vec<u8>) -> Result<(), Errno> {
         access::sized(key, 0)?;
         let size = self.spec.value_size as usize;
-        values::room(out, size)?;
+        values::make_room(out, 1, size)?;
         // SAFETY: a value of the arena: 8-aligned, `stride` bytes.
         self.take(remove, |value| unsafe { values::append(value, size, out) }).ok_or(Errno::ENOENT)
     }
@@ -119,8 +119,8 @@ impl Map for Queue {
         if out.len() != size {
             return Err(Errno::EINVAL);
         }
-        // SAFETY: `size` bytes are readable in a value and writable in `out`, which no value overlaps.
-        let copy = |value: *mut u8| unsafe { std::ptr::copy_nonoverlapping(value, out.as_mut_ptr(), size) };
+        // SAFETY: a value of the arena, of `size` bytes, as many as are writable in `out`; no value overlaps it.
+        let copy = |value: *mut u8| unsafe { values::load(out.as_mut_ptr(), value, size) };
         if self.take(remove, copy).is_none() {
             out.zero_from(0);
             return Err(Errno::ENOENT);
@@ -167,7 +167,7 @@ impl Map for Queue {
     fn dump_user(&self, _keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let ring = self.ring.lock();
-        values::room(values, (ring.len as usize).saturating_mul(self.spec.value_size as usize))?;
+        values::make_room(values, ring.len as usize, self.spec.value_size as usize)?;
         for nth in 0..ring.len {
             let nth = if self.spec.kind == MapKind::Stack { ring.len - 1 - nth } else { nth };
             // SAFETY: a value of the arena: 8-aligned, `stride` bytes.

@@ -147,6 +147,21 @@ unsafe fn store_beside(to: *mut u8, from: *const u8, len: usize, lock: usize) {
     }
 }
 
+/// Copies `len` bytes from a value that no program can name.
+///
+/// # Safety
+/// `from` must be 8-aligned and valid for reads of `len` bytes, `to` valid for writes of `len` bytes, elsewhere.
+#[inline]
+pub(super) unsafe fn load(to: *mut u8, from: *const u8, len: usize) {
+    if len == size_of::<u64>() {
+        // SAFETY: the caller answers for it. A call for so few bytes would take longer than all the rest.
+        unsafe { to.cast::<u64>().write_unaligned(from.cast::<u64>().read()) };
+    } else {
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+    }
+}
+
 /// Zeroes `len` bytes of a value.
 ///
 /// # Safety
@@ -158,20 +173,30 @@ pub(super) unsafe fn zero(to: *mut u8, len: usize) {
     }
 }
 
-/// Makes room for bytes that are to be appended, of which there may be more than there is memory for.
-pub(super) fn room(out: &mut Vec<u8>, bytes: usize) -> Result<(), Errno> {
-    out.try_reserve(bytes).map_err(|_| Errno::ENOMEM)
+/// Room in `out` for `count` times `len` bytes, which [`append`] then takes one after the other.
+///
+/// # Errors
+/// `ENOMEM` where there is none.
+pub(super) fn make_room(out: &mut Vec<u8>, count: usize, len: usize) -> Result<(), Errno> {
+    let bytes = count.checked_mul(len).and_then(|bytes| bytes.checked_add(8));
+    out.try_reserve(bytes.ok_or(Errno::ENOMEM)?).map_err(|_| Errno::ENOMEM)
 }
 
 /// Appends `len` bytes of a value to `out`.
 ///
 /// # Safety
 /// `from` must be 8-aligned and valid for reads and writes of `len` bytes rounded up to 8.
+#[inline]
 pub(crate) unsafe fn append(from: *mut u8, len: usize, out: &mut Vec<u8>) {
-    out.reserve(len);
+    // Room for the padding too, so that every word is written whole.
+    out.reserve(len.next_multiple_of(8));
+    let end = out.len();
     for at in (0..len).step_by(8) {
         // SAFETY: aligned and inside the padded value (see above).
         let word = unsafe { AtomicU64::from_ptr(from.add(at).cast()) }.load(Relaxed);
-        out.extend_from_slice(&word.to_ne_bytes()[..(len - at).min(8)]);
+        // SAFETY: inside the room that was reserved.
+        unsafe { out.as_mut_ptr().add(end + at).cast::<u64>().write_unaligned(word) };
     }
+    // SAFETY: as many bytes have been written behind the end.
+    unsafe { out.set_len(end + len) };
 }
