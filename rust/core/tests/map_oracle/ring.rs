@@ -11,8 +11,8 @@ use crate::kernel::{self, KernelMap, Program, Ring, Waiter};
 use crate::map_support::{Random, spec};
 use crate::sequences::{for_kernel, operations};
 
-/// Operations of one program.
-const STEPS: usize = 60;
+/// Operations of one program; the log of the verifier has no room for many more.
+const STEPS: usize = 40;
 /// Records that a program may have reserved at once.
 const HELD: usize = 5;
 /// Bytes of the array that programs get their payloads from.
