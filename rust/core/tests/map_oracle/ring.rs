@@ -12,8 +12,8 @@ use crate::map_support::{Random, spec};
 use crate::operations;
 use crate::sequences::with_descriptors;
 
-/// Operations of one program.
-const STEPS: usize = 60;
+/// Operations of one program; the log of the verifier has no room for many more.
+const STEPS: usize = 40;
 /// Records that a program may have reserved at once.
 const HELD: usize = 5;
 /// Bytes of the array that programs get their payloads from.
