@@ -93,7 +93,14 @@ impl Cells {
     #[inline(always)]
     pub(super) fn key(&self, cell: u32) -> *mut u8 {
         let index = cell as usize;
-        if index < self.first { self.near.as_ptr().wrapping_add(index * self.stride) } else { self.far_key(cell) }
+        if index < self.first { self.near_key(cell) } else { self.far_key(cell) }
+    }
+
+    /// The key of a cell of the first piece, which has all cells where memory was made for all at once.
+    #[inline(always)]
+    pub(super) fn near_key(&self, cell: u32) -> *mut u8 {
+        debug_assert!((cell as usize) < self.first);
+        self.near.as_ptr().wrapping_add(cell as usize * self.stride)
     }
 
     #[inline(never)]
@@ -106,7 +113,13 @@ impl Cells {
     #[inline(always)]
     pub(super) fn value(&self, cell: u32, part: usize) -> *mut u8 {
         debug_assert!(part < self.layout.cpus);
-        self.key(cell).wrapping_add(self.key_stride + part * self.layout.stride)
+        self.value_behind(self.key(cell), part)
+    }
+
+    /// A part of the value behind the key of a cell.
+    #[inline(always)]
+    pub(super) fn value_behind(&self, key: *mut u8, part: usize) -> *mut u8 {
+        key.wrapping_add(self.key_stride + part * self.layout.stride)
     }
 
     /// Copies a key of the key size into a cell.

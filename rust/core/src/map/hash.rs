@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::cells::Cells;
-use crate::map::keys::{Key, SHORT, with_key};
+use crate::map::keys::{Key, SHORT, Short, with_key};
 use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
 use crate::map::lock::Lock;
 use crate::map::lru::Lru;
@@ -32,6 +32,8 @@ pub(super) struct Hash {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
+    /// Words of a key, where a look-up takes no more than [`State::plain`]; else 0.
+    plain_words: usize,
     state: Lock<State>,
 }
 
@@ -89,6 +91,24 @@ impl State {
     fn look_for(&self, key: impl Key, tag: u32) -> Result<(usize, u32), usize> {
         // SAFETY: the key of a cell, padded to 8.
         self.table.find(tag, |cell| unsafe { key.is_at(self.cells.key(cell)) })
+    }
+
+    /// The value of a key of 4, 8 or 16 bytes (`words` of 8) in a map that keeps no order of use and has had memory for
+    /// all its cells from the start. It calls nothing, and so takes half as long as what can.
+    #[inline(always)]
+    fn plain(&self, key: Bytes<'_>, words: usize, part: usize) -> Option<NonNull<u8>> {
+        let at = |cell| self.cells.near_key(cell);
+        // SAFETY: the key has so many bytes; a cell has a key, padded to 8.
+        let found = unsafe {
+            if words == 1 {
+                let key = Short::<1>::load(key.as_ptr(), if key.len() == 4 { 4 } else { 8 });
+                self.table.find(key.tag(), |cell| key.is_at(at(cell)))
+            } else {
+                let key = Short::<2>::load(key.as_ptr(), 16);
+                self.table.find(key.tag(), |cell| key.is_at(at(cell)))
+            }
+        };
+        NonNull::new(self.cells.value_behind(at(found.ok()?.1), part))
     }
 
     /// The cell of a key for a new value, by the flags of an update on a CPU.
@@ -260,7 +280,11 @@ impl Hash {
             },
         };
         let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
-        Ok(Hash { access, layout, state: Lock::new(state), spec })
+        let plain_words = match key_size {
+            4 | 8 | 16 if preallocate && !rules.lru => key_size.div_ceil(8),
+            _ => 0,
+        };
+        Ok(Hash { access, layout, plain_words, state: Lock::new(state), spec })
     }
 
     /// What bpf(2) checks before it looks at the value of an update.
@@ -359,6 +383,18 @@ impl Hash {
         values::make_room(values, entries, self.layout.user_size())
     }
 
+    /// As `lookup`, of any map.
+    #[inline(never)]
+    fn look_up(&self, part: usize, key: Bytes<'_>) -> Option<NonNull<u8>> {
+        let mut state = self.state.lock();
+        let cell = state.find(key)?;
+        let State { lru, slots, cells, .. } = &mut *state;
+        if let Some(lru) = lru {
+            lru.touch(slots.slot(cell));
+        }
+        NonNull::new(cells.value(cell, part))
+    }
+
     #[inline]
     fn is_key(&self, key: Bytes<'_>) -> bool {
         key.len() == self.spec.key_size as usize
@@ -418,15 +454,15 @@ impl Map for Hash {
         state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
     }
 
+    #[inline]
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {
         let part = self.layout.part(cpu).filter(|_| self.is_key(key))?;
-        let mut state = self.state.lock();
-        let cell = state.find(key)?;
-        let State { lru, slots, cells, .. } = &mut *state;
-        if let Some(lru) = lru {
-            lru.touch(slots.slot(cell));
+        if self.plain_words > 0
+            && let Some(state) = self.state.lock_alone()
+        {
+            return state.plain(key, self.plain_words, part);
         }
-        NonNull::new(cells.value(cell, part))
+        self.look_up(part, key)
     }
 
     fn update(&self, cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {

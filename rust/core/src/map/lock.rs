@@ -70,6 +70,17 @@ impl<T> Lock<T> {
         Taken { lock: self, alone, local: PhantomData }
     }
 
+    /// As [`Lock::lock`], where it is alone and not taken: for code so short that even a way to wait, never gone, would
+    /// slow it down.
+    #[inline(always)]
+    pub(super) fn lock_alone(&self) -> Option<Taken<'_, T>> {
+        if !self.alone.get() || self.taken.get() {
+            return None;
+        }
+        self.taken.set(true);
+        Some(Taken { lock: self, alone: true, local: PhantomData })
+    }
+
     /// Says whether it is alone.
     ///
     /// # Safety
