@@ -55,7 +55,9 @@ def measure(args, out):
     samples = Samples(args.rounds)
     for number in range(args.rounds):
         if args.kernel:
-            samples.add(number, run([str(out / "kernel_anchor"), "run", str(out), "ev_step", "helpers", RING], args.cpu, out))
+            samples.add(
+                number, run([str(out / "kernel_anchor"), "run", str(out), "ev_step", "helpers", RING], args.cpu, out)
+            )
         samples.add(number, run([runner], args.cpu, out))
     if args.entries:
         for number in range(args.rounds):
