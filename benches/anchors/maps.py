@@ -10,8 +10,8 @@ sides are `cargo run --release -p axebpf-core --features axvisor --example map_a
 
 Every figure is thread CPU time, the median over the rounds; in each round the kernel and the others run one after the
 other on one CPU. "Less loop" is without the loop around the calls, "with loop" with it: the loop overlaps with the
-calls, so the truth is between the two. A ratio is taken within each round, of both figures less their loops, and is the median
-of those; so is "above native", the difference to the plain table.
+calls, so the truth is between the two. A ratio is taken within each round, of both figures less their loops, and is the
+median of those; so is "above native", the difference to the plain table.
 """
 
 import argparse
