@@ -9,9 +9,9 @@ sides are `cargo run --release -p axebpf-core --features axvisor --example map_a
 `Map`, in a loop of Rust. So no engine is in it, nor the checks that a helper makes of its arguments.
 
 Every figure is thread CPU time, the median over the rounds; in each round the kernel and the others run one after the
-other on one CPU. "Less loop" is without the loop around the calls, "with loop" with it: the loop overlaps with the calls,
-so the truth is between the two. A ratio is taken within each round, of both figures less their loops, and is the median
-of those; so is "above native", the difference to the plain table.
+other on one CPU. "Less loop" is without the loop around the calls, "with loop" with it: the loop overlaps with the
+calls, so the truth is between the two. A ratio is taken within each round, of both figures less their loops, and is the
+median of those; so is "above native", the difference to the plain table.
 """
 
 import argparse
@@ -55,7 +55,9 @@ def measure(args, out):
     samples = Samples(args.rounds)
     for number in range(args.rounds):
         if args.kernel:
-            samples.add(number, run([str(out / "kernel_anchor"), "run", str(out), "ev_step", "helpers", RING], args.cpu, out))
+            samples.add(
+                number, run([str(out / "kernel_anchor"), "run", str(out), "ev_step", "helpers", RING], args.cpu, out)
+            )
         samples.add(number, run([runner], args.cpu, out))
     if args.entries:
         for number in range(args.rounds):

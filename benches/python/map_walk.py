@@ -2,8 +2,8 @@
 
     python benches/python/map_walk.py
 
-Keys and values have 8 bytes. CPU time of the thread, median of several rounds; the arrays are new in each. In the second
-hash entries have come and gone, so that the walk meets memory in no order. Needs a release build.
+Keys and values have 8 bytes. CPU time of the thread, median of several rounds; the arrays are new in each. In the
+second hash all values were replaced in no order, so that the walk meets memory in none. Needs a release build.
 """
 
 from __future__ import annotations

@@ -129,6 +129,13 @@ impl Cells {
         with_key!(key, |key| unsafe { key.store(self.key(cell)) });
     }
 
+    /// Brings a cell near.
+    #[inline(always)]
+    pub(super) fn touch(&self, cell: u32) {
+        // SAFETY: the first byte of a key.
+        let _first = unsafe { self.key(cell).read_volatile() };
+    }
+
     /// The key of a cell.
     #[inline(always)]
     pub(super) fn key_bytes(&self, cell: u32) -> Bytes<'_> {

@@ -611,12 +611,11 @@ impl Map for Hash {
         let state = self.state.lock();
         let entries = state.slots.len() as usize;
         self.room_for(entries, keys, values)?;
-        let mut from = 0;
-        while let Some(slot) = state.slots.next_live(from) {
-            let cell = state.slots.cell(slot);
-            state.cells.append_key(cell, keys);
-            state.append_value(cell, values);
-            from = slot + 1;
+        for (cells, count) in state.slots.chunks() {
+            // All that are far away are waited for at once, and so before they are copied one by one.
+            cells[..count].iter().for_each(|cell| state.cells.touch(*cell));
+            cells[..count].iter().for_each(|cell| state.cells.append_key(*cell, keys));
+            cells[..count].iter().for_each(|cell| state.append_value(*cell, values));
         }
         Ok(entries)
     }
