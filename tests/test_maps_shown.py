@@ -105,7 +105,8 @@ def test_a_difference_has_a_row_for_each_member(progs: LoadedObject) -> None:
         ["new", "cpu2", "", "0"],
     ]
     whole = progs["count"]._bench.snapshot() - before
-    assert rows(whole) == [["map", "added", "removed", "changed"], ["ARRAY", "0", "0", "1"], ["NAMES", "1", "1", "0"]]
+    head = ["", "map", "added", "removed", "changed"]
+    assert rows(whole) == [head, ["~", "ARRAY", "0", "0", "1"], ["~", "NAMES", "1", "1", "0"]]
     assert ["ARRAY", "array", "u32", "struct inner", "4"] in rows(before)
 
 
