@@ -247,7 +247,7 @@ def test_a_bench_says_what_changed_in_its_maps(progs: LoadedObject, types: Path)
     assert bench.snapshot().diff(before).gone == (before.diff(bench.snapshot())).made == [f"TABLE#{made.id}"]
     for difference, sign in ((bench.snapshot() - before, "+"), (before - bench.snapshot(), "-")):
         assert f"<td>{sign}</td><td>TABLE#{made.id}</td>" in difference._repr_html_()
-            assert repr(difference) == f"<Diffs TABLE, EACH, QUEUE, .bss, {sign}TABLE#{made.id}>"
+        assert repr(difference) == f"<Diffs TABLE, EACH, QUEUE, .bss, {sign}TABLE#{made.id}>"
 
 
 def test_what_cannot_be_read_without_taking_has_no_snapshot() -> None:
