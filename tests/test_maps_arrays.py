@@ -17,7 +17,6 @@ from axebpf.bench import LoadedObject
 from hypothesis import given
 from hypothesis import strategies as st
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
 SIZE = 7
 
@@ -50,11 +49,6 @@ out:
 exit
 """
 """The first byte of entry 0."""
-
-
-@pytest.fixture(scope="module")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture

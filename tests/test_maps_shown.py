@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,7 @@ from axebpf.bench import LoadedObject
 from rich.console import Console
 from rich.table import Table
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
-
-
-@pytest.fixture(scope="module")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture

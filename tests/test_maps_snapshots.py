@@ -16,13 +16,7 @@ from axebpf.snapshot import Snapshot
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
-
-
-@pytest.fixture(scope="module")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture
