@@ -17,7 +17,6 @@ from axebpf.bench import LoadedObject
 from hypothesis import given
 from hypothesis import strategies as st
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
 SIZE = 7
 
@@ -38,10 +37,18 @@ exit
 """
 """Adds 5 to entry 2."""
 
-
-@pytest.fixture(scope="module")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
+FIRST = """
+*(u32 *)(r10 -4) = 0
+r2 = r10
+r2 += -4
+r1 = map[1]
+call bpf_map_lookup_elem
+if r0 == 0 goto out
+r0 = *(u8 *)(r0 +0)
+out:
+exit
+"""
+"""The first byte of entry 0."""
 
 
 @pytest.fixture
@@ -176,6 +183,18 @@ def test_an_array_that_the_bench_may_not_read_has_no_view() -> None:
     hidden = Bench().create_map("array", 4, 8, 4, BPF_F_WRONLY)
     with pytest.raises(MapError, match="EPERM"):
         hidden.to_numpy()
+
+
+@pytest.mark.parametrize("kind", ["array", "percpu_array"])
+def test_an_array_that_the_bench_may_only_write_is_cleared(kind: str) -> None:
+    bench = Bench(cpus=CPUS)
+    made = bench.create_map(kind, 4, 3, 2, BPF_F_WRONLY, name="MADE")
+    whole = b"abc" if kind == "array" else b"abc".ljust(8, b"\0") * CPUS
+    made.update(bytes(4), whole, 0)
+    program = bench.load_bytes(assemble(FIRST), type="tracepoint", maps={1: made})
+    assert program.run(bytes(16)).r0 == ord("a")
+    made.clear()
+    assert program.run(bytes(16)).r0 == 0
 
 
 def test_an_array_of_axvisors_library_is_copied() -> None:

@@ -1,7 +1,8 @@
-"""Keys and values of the wrong length: the error names both lengths, whichever way they come."""
+"""Lengths and numbers that are wrong: the error names what was given and what was expected, whichever way they come."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -79,6 +80,25 @@ def test_what_has_no_type_is_bytes_of_the_maps_sizes() -> None:
         (bytes(5), bytes(12), "expected 6 bytes, got 5"),
         (bytes(6), bytes(13), "expected 12 bytes, got 13"),
         (1 << 48, bytes(12), "281474976710656 does not fit 6 bytes"),
+        ("abcdef", bytes(12), "6 bytes takes bytes, not str"),
     ]:
         with pytest.raises(MapError, match=text):
             made[key] = value
+
+
+@pytest.mark.parametrize(
+    ("options", "number", "text"),
+    [
+        ({"key_size": -4}, errno.EINVAL, "key_size is -4; it takes 0 to 4294967295"),
+        ({"max_entries": 1 << 32}, errno.EINVAL, "max_entries is 4294967296; it takes 0 to 4294967295"),
+        ({"extra": -1}, errno.EINVAL, "extra is -1; it takes 0 to 18446744073709551615"),
+        ({"extra": 1}, errno.EINVAL, "hash maps take no map_extra, found 0x1"),
+        ({"type": "hash_of_maps", "inner": 5}, errno.EBADF, "inner is 5; it takes a map"),
+    ],
+)
+def test_what_no_map_is_made_of(options: dict[str, Any], number: int, text: str) -> None:
+    bench = Bench()
+    with pytest.raises(MapError, match=text) as refused:
+        bench.create_map(**{"type": "hash", "key_size": 4, "value_size": 4, "max_entries": 1} | options)
+    assert refused.value.errno == number
+    assert not bench.maps

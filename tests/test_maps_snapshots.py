@@ -16,13 +16,7 @@ from axebpf.snapshot import Snapshot
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
-
-
-@pytest.fixture(scope="module")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture
@@ -174,6 +168,8 @@ def test_only_snapshots_of_one_type_have_a_difference(progs: LoadedObject) -> No
         one.snapshot().diff(two)
     with pytest.raises(TypeError, match="unsupported operand"):
         array - 5
+    with pytest.raises(TypeError, match="ARRAY is compared with a snapshot or a map, not with dict"):
+        array.diff({})
 
 
 # Queues and stacks
@@ -243,6 +239,9 @@ def test_a_bench_says_what_changed_in_its_maps(progs: LoadedObject, types: Path)
     bench.create_map("hash", 4, 4, 4, 1 << 4, name="HIDDEN")
     made = bench.create_map("hash", 4, 4, 4, name="TABLE")
     assert bench.snapshot().diff(before).gone == (before.diff(bench.snapshot())).made == [f"TABLE#{made.id}"]
+    for difference, sign in ((bench.snapshot() - before, "+"), (before - bench.snapshot(), "-")):
+        assert f"<td>{sign}</td><td>TABLE#{made.id}</td>" in difference._repr_html_()
+        assert repr(difference) == f"<Diffs TABLE, EACH, QUEUE, .bss, {sign}TABLE#{made.id}>"
 
 
 def test_what_cannot_be_read_without_taking_has_no_snapshot() -> None:

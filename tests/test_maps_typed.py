@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from axebpf import Bench, KeyNotFound, MapError, PerCpu
 from axebpf.bench import LoadedObject
 from axebpf.examples import example
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
 VALUE = {
     "nested": (500, -5),
@@ -28,11 +26,6 @@ VALUE = {
     "minus": -1,
     "pointer": 0x1000,
 }
-
-
-@pytest.fixture(scope="session")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture

@@ -45,6 +45,11 @@ def test_a_program_changes_a_value_under_its_lock(compile_bpf: Callable[..., Pat
         value = accounts.lookup(key, LOCK)
         accounts.update(key, value, LOCK)
         assert accounts.lookup_and_delete(key, LOCK) == value
+        # So nobody has to give one.
+        accounts[2] = {"from": 1, "to": 2}
+        assert accounts[2] == (1, (0,), 2)
+        with pytest.raises(MapError, match="struct account needs from too"):
+            accounts[3] = {"to": 2}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ class ArrayMap(_Keyed):
 
     def clear(self) -> None:
         """Sets every value to zero."""
-        zero = bytes(len(self.lookup(bytes(4)) or b""))
+        zero = bytes(self._stride * self._cpus if self.is_per_cpu else self.value_size)
         for index in range(self.max_entries):
             self.update(index.to_bytes(4, "little"), zero, 0)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec", "Layout", "codec_of", "hashable", "members_of"]
 
+_LOCK = "struct bpf_spin_lock"
+
 Layout = tuple[Any, ...]
 """A type as `axebpf._native` describes it, in nested tuples."""
 
@@ -155,6 +157,8 @@ class _Bytes(Codec):
                 return value.to_bytes(self.size, "little")
             except OverflowError:
                 raise ValueError(f"{value} does not fit {self.size} bytes") from None
+        if isinstance(value, str):
+            raise TypeError(f"{self.name} takes bytes, not str")
         data = bytes(value)
         if len(data) != self.size:
             raise ValueError(f"expected {self.size} bytes, got {len(data)}")
@@ -272,7 +276,8 @@ class _Struct(Codec):
             for name in value:
                 if name not in names:
                     raise ValueError(f"{self.name} has no member {name}{did_you_mean(str(name), names)}")
-            missing = [name for name in names if name not in value]
+            # Nobody writes a lock: what is given for it is not looked at.
+            missing = [name for name, _, codec in self.members if name not in value and codec.name != _LOCK]
             if missing and not self.is_union:
                 raise ValueError(f"{self.name} needs {', '.join(missing)} too")
             pairs = [(member, value[member[0]]) for member in self.members if member[0] in value]

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Change", "Diff", "Diffs", "QueueDiff"]
 
 
+_HEAD = ["", "map", "added", "removed", "changed"]
+"""The columns of what changed in a bench."""
+
+
 class Change(NamedTuple):
     """A value before and after."""
 
@@ -243,7 +247,11 @@ class Diffs(_Shown, Mapping[str, Any]):
     def _rows(self) -> Iterator[tuple[Sequence[str], Sequence[Any]]]:
         for name, difference in self._changed.items():
             counts = (len(difference.added), len(difference.removed), len(getattr(difference, "changed", ())))
-            yield ["map", "added", "removed", "changed"], [name, *counts]
+            yield _HEAD, ["~", name, *counts]
+        for sign, names in (("+", self.made), ("-", self.gone)):
+            for name in names:
+                yield _HEAD, [sign, name, "", "", ""]
 
     def __repr__(self) -> str:
-        return f"<Diffs {', '.join(self._changed) or 'of no map'}>"
+        names = [*self._changed, *(f"+{name}" for name in self.made), *(f"-{name}" for name in self.gone)]
+        return f"<Diffs {', '.join(names) or 'of no map'}>"

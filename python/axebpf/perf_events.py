@@ -36,7 +36,8 @@ class PerfEventArray(RingBuffer):
 
     The bench is its reader: it opens a buffer of 64 pages for each CPU when the map is made, as readers on Linux do,
     and an entry is that of the CPU of its index. A record that finds no room is lost, which the program sees (ENOSPC)
-    and `lost` counts. `close` and `open` show what a program does without a reader.
+    and `lost` counts. `close` and `open` show what a program does without a reader. Other than those of a ring buffer,
+    records are gone also where `to_numpy` or `to_arrow` raises MapError, because one is shorter than its type.
 
     >>> from axebpf import Bench, assemble
     >>> bench = Bench(cpus=2)

@@ -60,6 +60,8 @@ class _Copy(Typed):
         return self._data[2]
 
     def _same_types(self, other: _Copy) -> None:
+        if not isinstance(other, _Copy):
+            raise TypeError(f"{self.name} is compared with a snapshot or a map, not with {type(other).__name__}")
         if type(self) is not type(other) or (isinstance(self, QueueSnapshot) and self.type != other.type):
             raise TypeError(f"{self.name} is of type {self.type}, {other.name} of type {other.type}")
         for what, one, two in (

@@ -481,18 +481,21 @@ class Bench:
     ) -> Any:
         """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
 
-        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like. Values
-        have no spin lock: that takes an object, whose BTF says where in a value the `struct bpf_spin_lock` is.
+        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like. `extra` is
+        Linux's `map_extra`: of a bloom filter, how many hash functions it has (0: 5); 0 for other kinds. Values have no
+        spin lock: that takes an object, whose BTF says where in a value the `struct bpf_spin_lock` is.
 
         Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does, with ENOMEM above 16 GiB.
         `BPF_F_WRONLY_PROG` is kept and not enforced yet: a program may read such a map, which Linux refuses.
         """
         name = name or next(free for n in itertools.count() if (free := f"map{n}") not in self.maps)
         sizes = {"key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags}
-        for what, number in sizes.items():
-            if not 0 <= number < 1 << 32:
-                raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {(1 << 32) - 1}", map=name)
-        template = None if inner is None else inner._native
+        for what, number, most in (*((*size, (1 << 32) - 1) for size in sizes.items()), ("extra", extra, U64)):
+            if not 0 <= number <= most:
+                raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {most}", map=name)
+        template = getattr(inner, "_native", None)
+        if inner is not None and template is None:
+            raise MapError(errno.EBADF, f"inner is {inner!r}; it takes a map", map=name)
         native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra, template)
         integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
         created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types(name), self._things)

@@ -141,11 +141,11 @@ class TracepointHandle:
         unequal length or values out of range, before the first event; ProgramFault where a program was stopped.
 
         With `threads`, so many of them (at most one a CPU) take the events of some CPUs each, in their order; maps are
-        shared. All counts, statistics and the trace are those of one thread. What depends on the order of events of
-        different CPUs is not: which of them finds what in a map that they share. Random numbers come from a stream a
-        CPU, and are the same for any number of threads from two. Where a program is stopped, all events before that
-        one have happened, and on other CPUs some behind it. Raises ThreadsError, before the first event, for none, and
-        for what only one thread can do: callbacks (`on`), helpers of your own, and target axvisor.
+        shared. Statistics, trace and how often programs ran are those of one thread. What depends on the order of
+        events of different CPUs is not: which of them finds what in a map that they share. Random numbers come from a
+        stream a CPU, and are the same for any number of threads from two. Where a program is stopped, all events before
+        that one have happened, and on other CPUs some behind it. Raises ThreadsError, before the first event, for none,
+        and for what only one thread can do: callbacks (`on`), helpers of your own, and AxVisor's VM and maps.
 
         >>> from axebpf import Bench
         >>> bench = Bench(cpus=4)

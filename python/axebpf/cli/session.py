@@ -124,17 +124,18 @@ class Session:
         with contextlib.suppress(ProgramFault):
             self.costs = self.source.cost(self.bench, [a.program for a in self.attached])
 
-    def run(self, tell: Callable[[Progress], object] | None = None) -> None:
+    def run(self, tell: Callable[[Progress], object] | None = None, threads: int = 1) -> None:
         """Runs the workload or replays the recording. A fault or Ctrl-C ends it early and is kept in `stopped`.
 
-        `tell` hears how far it has come; without one, the terminal does.
+        `tell` hears how far it has come; without one, the terminal does. Raises ThreadsError where so many threads
+        cannot fire the events.
         """
         try:
             if tell is not None:
-                self.result = self.source.run(self.bench, tell)
+                self.result = self.source.run(self.bench, tell, threads)
                 return
             with progress(self.source.expected) as told:
-                self.result = self.source.run(self.bench, told)
+                self.result = self.source.run(self.bench, told, threads)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
 
