@@ -314,7 +314,7 @@ impl Map {
     fn consume<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut out = Vec::new();
         let found = self.with(py, "consume", || self.map.consume_user(&mut out))?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 
     /// All submitted records of a ring buffer, one behind the other, and how many; none where one has another size.
@@ -329,11 +329,15 @@ impl Map {
             );
             return Err(map_error(py, Errno::EINVAL, &self.map.spec().name, &message));
         }
-        let mut out = Vec::with_capacity(sizes.len() * size as usize);
+        let mut out = Vec::new();
+        // Before the first is taken, so that none is lost.
+        self.with(py, "take", || {
+            out.try_reserve(sizes.len().saturating_mul(size as usize)).map_err(|_| Errno::ENOMEM)
+        })?;
         for _ in &sizes {
             self.with(py, "take", || self.map.consume_user(&mut out))?;
         }
-        Ok((PyBytes::new(py, &out), sizes.len()))
+        Ok((bytes(py, &out)?, sizes.len()))
     }
 
     /// `bpf_ringbuf_query`.

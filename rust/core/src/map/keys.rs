@@ -2,11 +2,14 @@
 //!
 //! They are loaded four bytes at a time: clang writes a key of two `u32` with two stores, and one load of both, right
 //! behind them, would wait for the stores to reach the cache (7 ns). In its cell a key is whole: padded with zeroes to 8
-//! bytes, stored and loaded by 8.
+//! bytes, stored and loaded by 8. Others may write to it where it comes from, and programs that walk a map read it in its
+//! cell without a lock, so all but the comparison, which the lock orders with the stores, is relaxed.
 
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
+
+use crate::memory::relaxed::Word;
 
 /// Bytes of a word of a key.
 const WORD: usize = size_of::<u64>();
@@ -65,7 +68,7 @@ impl<const N: usize> Key for Short<N> {
     unsafe fn store(self, own: *mut u8) {
         for (n, word) in self.0.into_iter().enumerate() {
             // SAFETY: the cell has as many words.
-            unsafe { own.cast::<u64>().add(n).write(word) };
+            unsafe { word.store(own.cast::<u64>().add(n)) };
         }
     }
 }
@@ -106,7 +109,7 @@ impl Key for Long {
     unsafe fn store(self, own: *mut u8) {
         for (n, word) in self.words().enumerate() {
             // SAFETY: the cell has as many words.
-            unsafe { own.cast::<u64>().add(n).write(word) };
+            unsafe { word.store(own.cast::<u64>().add(n)) };
         }
     }
 }
@@ -124,12 +127,12 @@ fn tag(words: impl IntoIterator<Item = u64>) -> u32 {
 /// `start` must be valid for reads of `len` bytes, at most 8.
 #[inline(always)]
 unsafe fn load(start: *const u8, len: usize) -> u64 {
-    // Volatile, or the compiler would make one load of two.
+    // The compiler does not make one load of two that are atomic.
     // SAFETY: the caller answers for the bytes.
-    let half = |at: usize| u64::from(unsafe { start.add(at).cast::<Half>().read_volatile() }.0);
+    let half = |at: usize| u64::from(unsafe { u32::load(start.add(at).cast()) });
     match len {
-        4 => half(0),
-        8 => half(0) | half(4) << 32,
+        4 if start.cast::<u32>().is_aligned() => half(0),
+        8 if start.cast::<u32>().is_aligned() => half(0) | half(4) << 32,
         // SAFETY: as above.
         _ => unsafe { load_bytes(start, len) },
     }
@@ -141,13 +144,8 @@ unsafe fn load(start: *const u8, len: usize) -> u64 {
 #[inline(never)]
 unsafe fn load_bytes(start: *const u8, len: usize) -> u64 {
     // SAFETY: the caller answers for it.
-    (0..len).fold(0, |word, at| word | u64::from(unsafe { start.add(at).read() }) << (8 * at))
+    (0..len).fold(0, |word, at| word | u64::from(unsafe { u8::load(start.add(at)) }) << (8 * at))
 }
-
-/// Half a word, wherever it lies.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Half(u32);
 
 /// Does `$body` with `$key`: the [`Key`] of these [`Bytes`](crate::memory::Bytes).
 macro_rules! with_key {

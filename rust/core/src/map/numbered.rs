@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_ANY};
 use crate::map::lock::Lock;
-use crate::map::{Entries as Batch, Map, MapSpec};
+use crate::map::{Entries as Batch, Map, MapSpec, values};
 use crate::memory::Bytes;
 use crate::program::ProgramType;
 
@@ -199,7 +199,10 @@ impl<T> Numbered<T> {
         let from = from.map_or(Ok(None), |from| self.index(from))?;
         let first = from.map_or(0, |from| from + 1);
         let entries = self.entries.lock();
-        for (index, entry) in entries.range(first..).take(count.saturating_sub(out.count) as usize) {
+        let most = count.saturating_sub(out.count) as usize;
+        values::make_room(&mut out.keys, most.min(entries.len()), 4)?;
+        values::make_room(&mut out.values, most.min(entries.len()), 4)?;
+        for (index, entry) in entries.range(first..).take(most) {
             out.keys.extend_from_slice(&index.to_le_bytes());
             out.values.extend_from_slice(&number(entry).to_le_bytes());
             out.count += 1;
@@ -228,6 +231,8 @@ impl<T> Numbered<T> {
     ) -> Result<usize, Errno> {
         self.access.read()?;
         let entries = self.entries.lock();
+        values::make_room(keys, entries.len(), 4)?;
+        values::make_room(values, entries.len(), 4)?;
         for (index, entry) in &*entries {
             keys.extend_from_slice(&index.to_le_bytes());
             values.extend_from_slice(&number(entry).to_le_bytes());

@@ -12,7 +12,7 @@ use std::ptr::{NonNull, copy_nonoverlapping};
 use crate::errno::Errno;
 use crate::map::access::Access;
 use crate::map::lock::Lock;
-use crate::map::{Map, MapSpec};
+use crate::map::{Map, MapSpec, values};
 use crate::memory::{Arena, Bytes, Region, Window};
 
 /// The record is reserved and not yet committed.
@@ -340,6 +340,7 @@ impl Map for RingBuf {
         let mut position = ring.consumer;
         while let Ok(record) = self.submitted(&ring, position) {
             position = record.end();
+            out.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
             out.push(record.payload);
         }
         Ok(())
@@ -354,6 +355,7 @@ impl Map for RingBuf {
                 return Ok(false);
             }
         };
+        values::make_room(out, 1, record.payload as usize)?;
         // SAFETY: the payload follows its header in the arena, which holds what wraps, and no program reaches a record that
         // is submitted; `out` is a block apart.
         out.extend_from_slice(unsafe {

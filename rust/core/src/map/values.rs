@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::errno::Errno;
 use crate::map::spin::SPIN_LOCK;
-use crate::memory::relaxed::Word;
+use crate::memory::relaxed::{self, Word};
 
 /// The value of one entry: one part a CPU, each padded to 8 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +147,7 @@ unsafe fn store_beside(to: *mut u8, from: *const u8, len: usize, lock: usize) {
     }
 }
 
-/// Copies `len` bytes from a value that no program can name.
+/// Copies `len` bytes of a value to where a program wants them.
 ///
 /// # Safety
 /// `from` must be 8-aligned and valid for reads of `len` bytes, `to` valid for writes of `len` bytes, elsewhere.
@@ -155,10 +155,10 @@ unsafe fn store_beside(to: *mut u8, from: *const u8, len: usize, lock: usize) {
 pub(super) unsafe fn load(to: *mut u8, from: *const u8, len: usize) {
     if len == size_of::<u64>() {
         // SAFETY: the caller answers for it. A call for so few bytes would take longer than all the rest.
-        unsafe { to.cast::<u64>().write_unaligned(from.cast::<u64>().read()) };
+        unsafe { u64::load(from.cast()).store(to.cast()) };
     } else {
         // SAFETY: as above.
-        unsafe { std::ptr::copy_nonoverlapping(from, to, len) };
+        unsafe { relaxed::copy(from, to, len) };
     }
 }
 
