@@ -74,9 +74,10 @@ impl State {
         }
     }
 
-    /// What a call leaves.
+    /// What a call leaves: it may write to the stack.
     fn clobber(&mut self) {
         self.registers[..6].fill(Value::Unknown);
+        self.stack.clear();
     }
 
     /// Ways meet: what differs is not known. Whether that changed anything.
@@ -93,6 +94,8 @@ impl State {
 
     fn store(&mut self, base: Reg, offset: i16, size: Size, value: Value) {
         if base != Reg::R10 {
+            // It may be a copy of r10.
+            self.stack.clear();
             return;
         }
         let (start, len) = (i32::from(offset), i32::from(size.bytes()));

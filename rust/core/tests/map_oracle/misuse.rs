@@ -38,12 +38,17 @@ const POP: &str = "r2 = r10\nr2 += -16\ncall bpf_map_pop_elem\n";
 const END: &str = "r0 = 0\nexit\n";
 
 /// Name, what is found, the program; `POP` and `END` stand for the above.
-const CASES: [(&str, Found, &str); 21] = [
+const CASES: [(&str, Found, &str); 22] = [
     ("the right map", Nothing, "r1 = map[0]\nPOP END"),
     ("the wrong map", AtLoad, "r1 = map[1]\nPOP END"),
     ("by way of another register", AtLoad, "r6 = map[1]\nr1 = r6\nPOP END"),
     ("kept over a call", AtLoad, "r6 = map[1]\ncall bpf_ktime_get_ns\nr1 = r6\nPOP END"),
     ("by way of the stack", AtLoad, "r1 = map[1]\n*(u64 *)(r10 -8) = r1\nr1 = *(u64 *)(r10 -8)\nPOP END"),
+    (
+        "overwritten by way of a copy of r10",
+        Nothing,
+        "r1 = map[1]\n*(u64 *)(r10 -8) = r1\nr2 = r10\nr1 = map[0]\n*(u64 *)(r2 -8) = r1\nr1 = *(u64 *)(r10 -8)\nPOP END",
+    ),
     ("on one of two ways", AtLoad, "r1 = map[1]\nr6 = *(u64 *)(r6 +0)\nif r6 == 0 goto none\nPOP none:\nEND"),
     (
         "the right one on both ways",
