@@ -78,8 +78,20 @@ fn computed(width: Width, op: AluOp, a: u64, b: u64) -> u64 {
             AluOp::Xor => a ^ b,
             AluOp::Mov => b,
             AluOp::Arsh => (sa >> (b & 31)) as u32,
-            AluOp::SDiv => if b == 0 { 0 } else { sa.wrapping_div(sb) as u32 },
-            AluOp::SMod => if b == 0 { a } else { sa.wrapping_rem(sb) as u32 },
+            AluOp::SDiv => {
+                if b == 0 {
+                    0
+                } else {
+                    sa.wrapping_div(sb) as u32
+                }
+            }
+            AluOp::SMod => {
+                if b == 0 {
+                    a
+                } else {
+                    sa.wrapping_rem(sb) as u32
+                }
+            }
         };
         return result.into();
     }
@@ -97,8 +109,20 @@ fn computed(width: Width, op: AluOp, a: u64, b: u64) -> u64 {
         AluOp::Xor => a ^ b,
         AluOp::Mov => b,
         AluOp::Arsh => (sa >> (b & 63)) as u64,
-        AluOp::SDiv => if b == 0 { 0 } else { sa.wrapping_div(sb) as u64 },
-        AluOp::SMod => if b == 0 { a } else { sa.wrapping_rem(sb) as u64 },
+        AluOp::SDiv => {
+            if b == 0 {
+                0
+            } else {
+                sa.wrapping_div(sb) as u64
+            }
+        }
+        AluOp::SMod => {
+            if b == 0 {
+                a
+            } else {
+                sa.wrapping_rem(sb) as u64
+            }
+        }
     }
 }
 
@@ -135,7 +159,10 @@ fn arithmetic_keeps_every_result() {
                 _ => (b, y),
             };
             let (result, number) = (a.arithmetic(width, op, &b), computed(width, op, x, y));
-            assert!(result.contains(number), "{width:?} {op:?} of {a:?} and {b:?}: {result:?}, but {x:#x}, {y:#x} give {number:#x}");
+            assert!(
+                result.contains(number),
+                "{width:?} {op:?} of {a:?} and {b:?}: {result:?}, but {x:#x}, {y:#x} give {number:#x}"
+            );
         }
     }
 }
@@ -177,9 +204,15 @@ fn a_branch_keeps_the_numbers_that_take_it() {
             let taken = holds(width, op, x, y);
             let told = outcome(width, op, &a, &b);
             known += u32::from(told.is_some());
-            assert!(told.is_none_or(|told| told == taken), "{width:?} {a:?} {op:?} {b:?}: told {told:?}; {x:#x}, {y:#x}");
+            assert!(
+                told.is_none_or(|told| told == taken),
+                "{width:?} {a:?} {op:?} {b:?}: told {told:?}; {x:#x}, {y:#x}"
+            );
             let (left, right) = refined(width, op, &a, &b, taken);
-            assert!(left.contains(x) && right.contains(y), "{width:?} {a:?} {op:?} {b:?} is {taken}: {left:?}, {right:?}; {x:#x}, {y:#x}");
+            assert!(
+                left.contains(x) && right.contains(y),
+                "{width:?} {a:?} {op:?} {b:?} is {taken}: {left:?}, {right:?}; {x:#x}, {y:#x}"
+            );
         }
         assert!((PAIRS / 20..PAIRS).contains(&known), "{op:?}: {known} outcomes known");
     }

@@ -122,17 +122,19 @@ impl Scalar {
         {
             product.unsigned = Range::new(min, max);
         }
-        let ends = [self.signed.min, self.signed.max].map(|a| [a.checked_mul(other.signed.min), a.checked_mul(other.signed.max)]);
+        let ends = [self.signed.min, self.signed.max]
+            .map(|a| [a.checked_mul(other.signed.min), a.checked_mul(other.signed.max)]);
         if let [[Some(a), Some(b)], [Some(c), Some(d)]] = ends {
             product.signed = Range::new(a.min(b).min(c).min(d), a.max(b).max(c).max(d));
         }
-        if let (Some(min), Some(max)) =
-            (self.unsigned32.min.checked_mul(other.unsigned32.min), self.unsigned32.max.checked_mul(other.unsigned32.max))
-        {
+        if let (Some(min), Some(max)) = (
+            self.unsigned32.min.checked_mul(other.unsigned32.min),
+            self.unsigned32.max.checked_mul(other.unsigned32.max),
+        ) {
             product.unsigned32 = Range::new(min, max);
         }
-        let ends =
-            [self.signed32.min, self.signed32.max].map(|a| [a.checked_mul(other.signed32.min), a.checked_mul(other.signed32.max)]);
+        let ends = [self.signed32.min, self.signed32.max]
+            .map(|a| [a.checked_mul(other.signed32.min), a.checked_mul(other.signed32.max)]);
         if let [[Some(a), Some(b)], [Some(c), Some(d)]] = ends {
             product.signed32 = Range::new(a.min(b).min(c).min(d), a.max(b).max(c).max(d));
         }
@@ -230,5 +232,21 @@ pub fn of_size(size: Size, signed: bool) -> Scalar {
         Scalar::UNKNOWN.sign_extended(Width::W64, size)
     } else {
         Scalar { bits: Tnum::UNKNOWN.low(bits), ..Scalar::UNKNOWN }.synced()
+    }
+}
+
+impl Scalar {
+    /// The low `size` bytes, in the other order where it `swaps`.
+    #[must_use]
+    pub fn swapped(&self, size: Size, swaps: bool) -> Scalar {
+        let bits = u32::from(size.bits());
+        let low = self.bits.low(bits);
+        let turn = |number: u64| if swaps { number.swap_bytes() >> (64 - bits) } else { number };
+        let bits = Tnum { value: turn(low.value), mask: turn(low.mask) };
+        let mut result = Scalar { bits, ..Scalar::UNKNOWN };
+        if size == Size::Double && !swaps {
+            result = *self;
+        }
+        result.synced()
     }
 }

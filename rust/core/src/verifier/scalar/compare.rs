@@ -90,7 +90,8 @@ pub fn refined(width: Width, op: JumpOp, a: &Scalar, b: &Scalar, holds: bool) ->
         }
         JumpOp::Eq => {
             left = Scalar { unsigned32: b.unsigned32, signed32: b.signed32, bits: low_half(b.bits), ..Scalar::UNKNOWN };
-            right = Scalar { unsigned32: a.unsigned32, signed32: a.signed32, bits: low_half(a.bits), ..Scalar::UNKNOWN };
+            right =
+                Scalar { unsigned32: a.unsigned32, signed32: a.signed32, bits: low_half(a.bits), ..Scalar::UNKNOWN };
             return (a.intersect(&left), b.intersect(&right));
         }
         JumpOp::Ne => {
@@ -148,9 +149,7 @@ fn common_bit(width: Width, constant: &Scalar, other: &mut Scalar) {
 fn constant_of(width: Width, scalar: &Scalar) -> Option<u64> {
     match width {
         Width::W64 => scalar.as_constant(),
-        Width::W32 => {
-            (scalar.unsigned32.min == scalar.unsigned32.max).then_some(u64::from(scalar.unsigned32.min))
-        }
+        Width::W32 => (scalar.unsigned32.min == scalar.unsigned32.max).then_some(u64::from(scalar.unsigned32.min)),
     }
 }
 

@@ -63,7 +63,12 @@ pub struct Scalar {
     pub signed32: Range<i32>,
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_possible_wrap, reason = "halves of numbers")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "halves of numbers"
+)]
 impl Scalar {
     /// Any number.
     pub const UNKNOWN: Scalar = Scalar {
@@ -289,4 +294,10 @@ impl fmt::Debug for Scalar {
         part("var_off", self.bits.to_string(), self.bits != Tnum::UNKNOWN);
         f.write_str(&parts.join(","))
     }
+}
+
+/// The largest number of so many bytes.
+#[must_use]
+pub const fn mask(bytes: u32) -> u64 {
+    low_bits(8 * bytes)
 }

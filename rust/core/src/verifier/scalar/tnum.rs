@@ -141,7 +141,10 @@ impl Tnum {
     #[must_use]
     pub const fn shift_right_signed(self, by: u32) -> Tnum {
         // An unknown sign makes all that comes in unknown: the mask is shifted as the value is.
-        Tnum { value: (self.value.cast_signed() >> by).cast_unsigned(), mask: (self.mask.cast_signed() >> by).cast_unsigned() }
+        Tnum {
+            value: (self.value.cast_signed() >> by).cast_unsigned(),
+            mask: (self.mask.cast_signed() >> by).cast_unsigned(),
+        }
     }
 
     /// The low `bits` bits, the others zero.
