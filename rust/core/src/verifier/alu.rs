@@ -1,6 +1,7 @@
 //! Arithmetic: on numbers, and on addresses (rule 6).
 
 use super::Rule;
+use super::checkpoint::Need;
 use super::error::Refusal;
 use super::explore::Explorer;
 use super::scalar::{Scalar, of_size};
@@ -16,9 +17,10 @@ impl Explorer<'_> {
     pub fn shared(&mut self, value: Value) -> Value {
         match value {
             Value::Number(mut number)
-                if number.scalar.as_constant().is_none() && (number.id == 0 || number.plus != 0) =>
+                if number.scalar.as_constant().is_none() && (number.id == 0 || number.plus != 0 || number.narrow) =>
             {
-                (number.id, number.plus) = (self.fresh_id(), 0);
+                number.unlink();
+                number.id = self.fresh_id();
                 Value::Number(number)
             }
             other => other,
@@ -28,6 +30,7 @@ impl Explorer<'_> {
     /// `dst = src`.
     pub fn copy(&mut self, state: &mut State, width: Width, dst: Reg, src: Source) -> Result<(), Refusal> {
         let value = self.source(state, src)?;
+        self.need(state, &value, Need::Kind);
         let value = match (width, value) {
             (Width::W64, value) => {
                 let shared = self.shared(value);
@@ -46,15 +49,12 @@ impl Explorer<'_> {
                         copied = shared;
                     }
                 } else {
-                    (copied.id, copied.plus) = (0, 0);
+                    copied.unlink();
                 }
                 copied.scalar = copied.scalar.low32();
                 Value::Number(copied)
             }
-            (Width::W32, value) => {
-                self.need_kind(state, &value);
-                Value::Number(Number::new(Scalar::UNKNOWN.low32(), 0))
-            }
+            (Width::W32, _) => Value::Number(Number::new(Scalar::UNKNOWN.low32(), 0)),
         };
         state.set(dst, value);
         Ok(())
@@ -81,7 +81,7 @@ impl Explorer<'_> {
                         result = shared;
                     }
                 } else {
-                    (result.id, result.plus) = (0, 0);
+                    result.unlink();
                 }
                 result.scalar = number.scalar.sign_extended(width, from);
                 result
@@ -142,13 +142,13 @@ impl Explorer<'_> {
         let result = match (left, right) {
             (Value::Number(a), Value::Number(b)) => {
                 let mut result = Number::new(a.scalar.arithmetic(width, op, &b.scalar), a.from | b.from);
-                // A constant more than a number that others are equal to.
-                if let (AluOp::Add, Width::W64, Some(constant)) = (op, width, b.scalar.as_constant())
-                    && a.plus == 0
-                    && let Ok(plus) = i32::try_from(constant.cast_signed())
-                    && plus >= 0
+                // A constant more, or less, than a number that others are equal to.
+                if let (AluOp::Add | AluOp::Sub, Some(constant)) = (op, b.scalar.as_constant())
+                    && a.id != 0
+                    && (a.plus, a.narrow) == (0, false)
+                    && let Some(plus) = difference(op, width, constant)
                 {
-                    (result.id, result.plus) = (a.id, plus);
+                    (result.id, result.plus, result.narrow) = (a.id, plus, width == Width::W32);
                 }
                 Value::Number(result)
             }
@@ -231,7 +231,7 @@ impl Explorer<'_> {
             }
         }
         self.need_exact(state, &Value::Number(by));
-        Self::sane(state, name, &by.scalar, 0, dst)?;
+        Self::sane(state, name, &by.scalar, by.plus, dst)?;
         if op == AluOp::Sub && matches!(pointer.kind, Kind::Stack { .. }) {
             return Err(refuse(
                 format!("R{number} subtraction from stack pointer prohibited"),
@@ -283,4 +283,12 @@ impl Explorer<'_> {
         }
         Ok(())
     }
+}
+
+/// How much an addition of a constant adds, if that is little.
+fn difference(op: AluOp, width: Width, constant: u64) -> Option<i32> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the low half is what is added")]
+    let constant = if width == Width::W32 { i64::from(constant as i32) } else { constant.cast_signed() };
+    let constant = if op == AluOp::Sub { constant.checked_neg()? } else { constant };
+    i32::try_from(constant).ok()
 }

@@ -26,7 +26,7 @@ impl Explorer<'_> {
         let at = state.at;
         let target = Structure::target(at, offset).unwrap_or(usize::MAX);
         let known = match (left, right) {
-            (Value::Number(a), Value::Number(b)) => self.known(width, op, (&a, dst), (&b, src)),
+            (Value::Number(a), Value::Number(b)) => known(width, op, &a.scalar, &b.scalar),
             // What cannot be null is not 0.
             (Value::Pointer(pointer), other) | (other, Value::Pointer(pointer))
                 if width == Width::W64 && other.is_zero() && never_null(&pointer) =>
@@ -54,35 +54,10 @@ impl Explorer<'_> {
         self.learn(&mut other, width, op, (left, dst), (right, src), false);
         // Both ways are followed, the one that goes on first.
         std::mem::swap(state, &mut other);
-        if !self.fork(state, taken)? {
+        if !self.fork(state, taken, true)? {
             state.at = at + 1;
         }
         Ok(Next::On)
-    }
-
-    /// Which way a comparison of numbers goes, where that is known.
-    fn known(&self, width: Width, op: JumpOp, (a, dst): (&Number, Reg), (b, src): (&Number, Source)) -> Option<bool> {
-        if src == Source::Reg(dst) {
-            // A register compared with itself.
-            return match op {
-                JumpOp::Eq | JumpOp::Ge | JumpOp::Le | JumpOp::SGe | JumpOp::SLe => Some(true),
-                JumpOp::Ne | JumpOp::Gt | JumpOp::Lt | JumpOp::SGt | JumpOp::SLt => Some(false),
-                JumpOp::Set => outcome(width, op, &a.scalar, &b.scalar),
-            };
-        }
-        if let Some(known) = outcome(width, op, &a.scalar, &b.scalar) {
-            return Some(known);
-        }
-        // Each way must leave both something to be.
-        let possible = |holds: bool| {
-            let (a, b) = refined(width, op, &a.scalar, &b.scalar, holds);
-            !a.is_empty() && !b.is_empty()
-        };
-        match (possible(true), possible(false)) {
-            (true, false) => Some(true),
-            (false, true) => Some(false),
-            _ => None,
-        }
     }
 
     /// What the state learns where a comparison has turned out as `holds`.
@@ -146,6 +121,23 @@ impl Explorer<'_> {
     }
 }
 
+/// Which way a comparison of numbers goes, where that is known.
+fn known(width: Width, op: JumpOp, a: &Scalar, b: &Scalar) -> Option<bool> {
+    if let Some(known) = outcome(width, op, a, b) {
+        return Some(known);
+    }
+    // Each way must leave both something to be.
+    let possible = |holds: bool| {
+        let (a, b) = refined(width, op, a, b, holds);
+        !a.is_empty() && !b.is_empty()
+    };
+    match (possible(true), possible(false)) {
+        (true, false) => Some(true),
+        (false, true) => Some(false),
+        _ => None,
+    }
+}
+
 /// A number is found to be of `scalar`, and so are those that differ from it by a constant.
 fn learn_number(state: &mut State, reg: Reg, number: &Number, scalar: Scalar, from: u128) {
     state.set(reg, Value::Number(Number { scalar, from, ..*number }));
@@ -156,8 +148,14 @@ fn learn_number(state: &mut State, reg: Reg, number: &Number, scalar: Scalar, fr
     state.change(linked, |value| match *value {
         Value::Number(mut other) => {
             let by = i64::from(other.plus) - i64::from(number.plus);
-            let moved = scalar.arithmetic(Width::W64, AluOp::Add, &Scalar::constant(by.cast_unsigned()));
-            let both = if by == 0 { scalar } else { other.scalar.intersect(&moved) };
+            // Of 32 bits of a sum, nothing is known of the whole number.
+            let width = match (number.narrow, other.narrow) {
+                (false, false) => Width::W64,
+                (_, true) => Width::W32,
+                (true, false) => return Value::Number(other),
+            };
+            let moved = scalar.arithmetic(width, AluOp::Add, &Scalar::constant(by.cast_unsigned()));
+            let both = other.scalar.intersect(&moved);
             if !both.is_empty() {
                 other.scalar = both;
             }

@@ -80,7 +80,7 @@ impl Explorer<'_> {
         inside.turns += 1;
         self.helper_returns(state);
         state.at = at;
-        if !self.fork(state, inside)? {
+        if !self.fork(state, inside, true)? {
             state.at = at + 1;
         }
         Ok(Next::On)

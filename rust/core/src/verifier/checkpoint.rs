@@ -168,7 +168,7 @@ impl Checkpoints {
                 if let Value::Number(of) = value
                     && is_single(of.id)
                 {
-                    (of.id, of.plus) = (0, 0);
+                    of.unlink();
                 }
             }
             for slot in &mut frame.stack {
@@ -181,7 +181,7 @@ impl Checkpoints {
                 if let Value::Number(of) = &mut slot.value
                     && is_single(of.id)
                 {
-                    (of.id, of.plus) = (0, 0);
+                    of.unlink();
                 }
             }
         }
@@ -345,7 +345,8 @@ fn value_covers(old: &Value, new: &Value, need: Need, ids: &mut Ids) -> bool {
         (Value::Unset, _) => true,
         (Value::Number(_), Value::Number(_)) if need == Need::Kind => true,
         (Value::Number(old), Value::Number(new)) => {
-            old.scalar.includes(&new.scalar) && (old.id == 0 || old.plus == new.plus && ids.agree(old.id, new.id))
+            let same_link = old.plus == new.plus && old.narrow == new.narrow;
+            old.scalar.includes(&new.scalar) && same_link && ids.agree(old.id, new.id)
         }
         (Value::Pointer(old), Value::Pointer(new)) => pointer_covers(old, new, ids),
         _ => false,

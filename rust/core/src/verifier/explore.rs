@@ -182,26 +182,26 @@ impl<'a> Explorer<'a> {
         self.checkpoints.demand(state.checkpoint, origins, need);
     }
 
-    /// The path divides: `taken` is followed later, `state` now. Where one path is followed again, it may go on as
-    /// `taken`: then the answer is true.
-    pub fn fork(&mut self, state: &mut State, mut taken: State) -> Result<bool, Refusal> {
+    /// The path divides: `later` is followed later, `state` now; `taken` says whether the branch is taken in the one for
+    /// later. Where one path is followed again, it may go on as that: then the answer is true.
+    pub fn fork(&mut self, state: &mut State, mut later: State, taken: bool) -> Result<bool, Refusal> {
         let insn = state.at;
         if let Some(script) = &mut self.script {
-            let is_taken = script.pop() == Some(true);
-            if is_taken {
-                *state = taken;
+            let is_later = script.pop() == Some(taken);
+            if is_later {
+                *state = later;
             }
-            return Ok(is_taken);
+            return Ok(is_later);
         }
         if self.open.len() >= PENDING {
             let what = format!("{PENDING} paths wait to be followed; {}", self.where_spent());
             let linux = format!("The sequence of {} jumps is too complex.", PENDING + 1);
             return Err(Refusal::new(Rule::Termination, insn, linux, what));
         }
-        taken.trail = self.note(insn, true, state.trail);
-        state.trail = self.note(insn, false, state.trail);
+        later.trail = self.note(insn, taken, state.trail);
+        state.trail = self.note(insn, !taken, state.trail);
         self.checkpoints.fork(state.checkpoint);
-        self.open.push(taken);
+        self.open.push(later);
         Ok(false)
     }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Rule;
 use super::access::Access;
+use super::checkpoint::Need;
 use super::error::Refusal;
 use super::explore::Explorer;
 use super::scalar::{Scalar, of_size};
@@ -118,7 +119,7 @@ impl Explorer<'_> {
                 let fits =
                     if signed { loaded.scalar.unsigned.max <= super::scalar::mask(access.size) >> 1 } else { kept };
                 if !fits {
-                    (loaded.id, loaded.plus) = (0, 0);
+                    loaded.unlink();
                 }
                 loaded.scalar = if access.size == 8 {
                     loaded.scalar
@@ -148,6 +149,7 @@ impl Explorer<'_> {
         src: Source,
     ) -> Result<(), Refusal> {
         let starts = self.check_stack(state, &pointer, access)?;
+        self.need(state, &value, Need::Kind);
         let number = Self::frame_of(&pointer);
         let at = state.at;
         if starts.end - starts.start > 1 {
@@ -183,7 +185,7 @@ impl Explorer<'_> {
         }
         if let (Value::Number(number), true) = (&mut stored, access.size < 8) {
             if !fits {
-                (number.id, number.plus) = (0, 0);
+                number.unlink();
             }
             number.scalar = number.scalar.truncated(bytes(access.size));
         }

@@ -41,13 +41,15 @@ impl Explorer<'_> {
                 return self.branch(state, width, op, dst, src, offset.into());
             }
             Op::MayGoto { offset } => {
+                // The way out is followed first: what matters behind the loop is then known in it.
                 state.jumps += 1;
-                state.turns += 1;
-                let mut taken = state.clone();
-                taken.at = Structure::target(at, offset.into()).unwrap_or(usize::MAX);
-                if self.fork(state, taken)? {
-                    return Ok(Next::On);
+                let mut on = state.clone();
+                on.at = at + 1;
+                on.turns += 1;
+                if !self.fork(state, on, false)? {
+                    state.at = Structure::target(at, offset.into()).unwrap_or(usize::MAX);
                 }
+                return Ok(Next::On);
             }
             Op::CallHelper { id } => return self.call_helper(state, id),
             Op::CallLocal { offset } => return self.call_local(state, offset),

@@ -29,6 +29,8 @@ pub struct Number {
     pub id: u32,
     /// How much it is more than the number that the id stands for.
     pub plus: i32,
+    /// Whether that is so of the low half alone, the upper one being zero.
+    pub narrow: bool,
     /// What it was made of.
     pub from: Origins,
 }
@@ -37,7 +39,12 @@ impl Number {
     /// A number that belongs to no other.
     #[must_use]
     pub const fn new(scalar: Scalar, from: Origins) -> Number {
-        Number { scalar, id: 0, plus: 0, from }
+        Number { scalar, id: 0, plus: 0, narrow: false, from }
+    }
+
+    /// The same, without a link to others.
+    pub fn unlink(&mut self) {
+        (self.id, self.plus, self.narrow) = (0, 0, false);
     }
 }
 

@@ -25,8 +25,12 @@ impl Scalar {
             AluOp::And => self.and(other),
             AluOp::Or => self.or(other),
             AluOp::Xor => Scalar { bits: self.bits.xor(other.bits), ..Scalar::UNKNOWN },
-            AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => self.shifted(width, op, other),
-            AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => Scalar::UNKNOWN,
+            AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => match self.shifted(width, op, other) {
+                Some(shifted) => shifted,
+                // Not even that the upper half is zero, as for a division (measured).
+                None => return Scalar::UNKNOWN,
+            },
+            AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => return Scalar::UNKNOWN,
         };
         match width {
             Width::W64 => wide.synced(),
@@ -156,15 +160,13 @@ impl Scalar {
     }
 
     /// A shift by a constant less than the width; by anything else, unknown.
-    fn shifted(&self, width: Width, op: AluOp, by: &Scalar) -> Scalar {
+    fn shifted(&self, width: Width, op: AluOp, by: &Scalar) -> Option<Scalar> {
         let bits = if width == Width::W32 { 32 } else { 64 };
         let by = match width {
             Width::W64 => by.as_constant(),
             Width::W32 => by.low32().as_constant(),
         };
-        let Some(by) = by.and_then(|by| u32::try_from(by).ok()).filter(|by| *by < bits) else {
-            return Scalar::UNKNOWN;
-        };
+        let by = by.and_then(|by| u32::try_from(by).ok()).filter(|by| *by < bits)?;
         let (bits, wide, low) = match op {
             AluOp::Lsh => (self.bits.shift_left(by), self.shifted_left(by), self.shifted_left32(by)),
             AluOp::Rsh if width == Width::W64 => {
@@ -185,7 +187,7 @@ impl Scalar {
                 (bits, Scalar::UNKNOWN, Scalar { signed32, ..Scalar::UNKNOWN })
             }
         };
-        Scalar { bits, unsigned32: low.unsigned32, signed32: low.signed32, ..wide }
+        Some(Scalar { bits, unsigned32: low.unsigned32, signed32: low.signed32, ..wide })
     }
 
     fn shifted_left(&self, by: u32) -> Scalar {
