@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use axebpf_core::verifier::Rule;
 use verifier_support::linux::{Oracle, number_of};
-use verifier_support::{cases, facts, ours, specs};
+use verifier_support::{cases, facts, ours};
 
 #[test]
 fn our_verdicts_are_those_of_linux() {
@@ -47,7 +47,7 @@ fn every_rule_has_a_case_that_breaks_it() {
 
 #[test]
 fn the_verdicts_recorded_are_those_of_the_running_kernel() {
-    let oracle = match Oracle::open(&specs()) {
+    let oracle = match Oracle::open(&facts()) {
         Ok(oracle) => oracle,
         Err(reason) => {
             eprintln!("skipped: {reason}");

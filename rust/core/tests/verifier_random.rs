@@ -17,7 +17,7 @@ use axebpf_core::program::ProgramType;
 use axebpf_core::verifier::{Options, verify};
 use engine_support::Lab;
 use verifier_support::linux::Oracle;
-use verifier_support::{Random, facts, maps, ours, program, specs};
+use verifier_support::{Random, facts, maps, ours, program};
 
 /// How many of something, unless the environment says otherwise.
 fn count(name: &str, usual: u64) -> u64 {
@@ -82,7 +82,7 @@ fn fill(random: &mut Random, maps: &[std::sync::Arc<dyn Map>]) {
 
 #[test]
 fn verdicts_on_random_programs_are_those_of_the_running_kernel() {
-    let oracle = match Oracle::open(&specs()) {
+    let oracle = match Oracle::open(&facts()) {
         Ok(oracle) => oracle,
         Err(reason) => {
             eprintln!("skipped: {reason}");

@@ -128,6 +128,9 @@ impl Explorer<'_> {
         src: Source,
     ) -> Result<(), Refusal> {
         let right = self.source(state, src)?;
+        if let (AluOp::And | AluOp::Or, true) = (op, right.is_constant()) {
+            self.split(state, width, dst)?;
+        }
         let left = self.read(state, dst)?;
         self.need_kind(state, &left);
         self.need_kind(state, &right);
@@ -185,6 +188,26 @@ impl Explorer<'_> {
         };
         state.set(dst, result);
         Ok(())
+    }
+
+    /// A number that is 0 or has all bits set, as comparisons without a branch make it: each is followed by itself.
+    fn split(&mut self, state: &mut State, width: Width, dst: Reg) -> Result<(), Refusal> {
+        let Value::Number(number) = state.get(dst) else { return Ok(()) };
+        let Scalar { signed, signed32, unsigned, .. } = number.scalar;
+        let other = if (signed.min, signed.max) == (-1, 0) {
+            u64::MAX
+        } else if (signed32.min, signed32.max) == (-1, 0)
+            && (width == Width::W32 || unsigned.max <= u64::from(u32::MAX))
+        {
+            u32::MAX.into()
+        } else {
+            return Ok(());
+        };
+        self.need_exact(state, &Value::Number(number));
+        let mut zero = state.clone();
+        zero.set(dst, Value::constant(0).made_of(number.from));
+        state.set(dst, Value::constant(other).made_of(number.from));
+        self.fork(state, zero, true).map(|_| ())
     }
 
     /// An address, plus or minus a number.

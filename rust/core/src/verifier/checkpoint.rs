@@ -406,7 +406,7 @@ fn widen(old: &State, new: &mut State, exact: Origins) {
 fn widen_value(old: &Value, new: &mut Value, exact: Origins) {
     if let (Value::Number(old), Value::Number(number)) = (old, &*new)
         && old.from & exact == 0
-        && !old.scalar.includes(&number.scalar)
+        && old.scalar != number.scalar
     {
         *new = Value::UNKNOWN.made_of(number.from);
     }

@@ -286,8 +286,11 @@ impl<'a> Explorer<'a> {
         while path.len() < SHOWN
             && let Some(step) = self.trail.get(at as usize)
         {
-            path.push(Branch { insn: step.insn, taken: step.taken, line: self.program.line_of(step.insn).cloned() });
             at = step.before;
+            // Where a number was split, the program has no branch.
+            if !matches!(self.structure.op(step.insn), Some(Op::Alu { .. })) {
+                path.push(Branch { insn: step.insn, taken: step.taken, line: self.program.line_of(step.insn).cloned() });
+            }
         }
         path.reverse();
         path

@@ -223,13 +223,14 @@ impl Explorer<'_> {
         let (index, byte) = place(offset);
         let slot = frame.slot(index);
         let read = slot.bytes.get(byte..byte + size as usize)?;
-        let is_zero = |byte: &Byte| *byte == Byte::Zero || *byte == Byte::OfValue && slot.value.is_zero();
-        if read.iter().all(is_zero) {
+        if read.iter().all(|byte| *byte == Byte::Zero) {
             return Some((0, slot.origins()));
         }
         let stored = super::state::number(&slot.value)?;
-        let whole = byte == 0 && slot.value_size() == size as usize;
-        whole.then_some(())?;
+        // As Linux counts: from there on as many bytes of one value as are read, though they may be its upper ones. A
+        // constant that is a small number is zero there.
+        let rest = slot.bytes.iter().skip(byte).take_while(|byte| **byte == Byte::OfValue).count();
+        (rest == size as usize).then_some(())?;
         Some((stored.scalar.as_constant()?, slot.origins()))
     }
 }

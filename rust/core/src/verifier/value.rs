@@ -5,6 +5,8 @@ use std::fmt;
 use super::scalar::Scalar;
 use crate::map::MapSpec;
 use crate::memory::FRAME;
+use crate::object::{Object, UnknownMapKind};
+use crate::program::Program;
 
 /// Which of the values at the path's latest checkpoint this one was made of: a bit for each ([`super::checkpoint`]).
 pub type Origins = u128;
@@ -175,6 +177,21 @@ impl MapFacts {
         };
         MapFacts { spec: map.spec().clone(), inner, constant }
     }
+
+    /// The facts of the maps of a program, before any is created; an error for a map that there cannot be.
+    ///
+    /// # Errors
+    /// [`UnknownMapKind`].
+    pub fn of_object(object: &Object, program: &Program) -> Result<Vec<MapFacts>, UnknownMapKind> {
+        let defined = program.maps.iter().filter_map(|name| object.maps.iter().find(|def| def.name == *name));
+        defined
+            .map(|def| {
+                let inner = def.inner.as_ref().map(|inner| inner.spec()).transpose()?;
+                let constant = def.initial.clone().filter(|_| def.frozen);
+                Ok(MapFacts { spec: def.spec()?, inner, constant })
+            })
+            .collect()
+    }
 }
 
 impl Value {
@@ -216,6 +233,12 @@ impl Value {
             Value::Number(number) => number.id,
             Value::Pointer(pointer) => pointer.id,
         }
+    }
+
+    /// Whether it is a number that is known.
+    #[must_use]
+    pub const fn is_constant(&self) -> bool {
+        matches!(self, Value::Number(number) if number.scalar.bits.is_constant())
     }
 
     /// Whether it is the constant 0.

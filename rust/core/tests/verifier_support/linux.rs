@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use axebpf_core::isa::{Imm64, Insn, Op, decode, encode, starts};
-use axebpf_core::map::MapSpec;
 use axebpf_core::program::{Program, ProgramType};
+use axebpf_core::verifier::MapFacts;
 
 use super::kernel::{KernelMap, unavailable};
 
@@ -55,25 +55,31 @@ pub fn number_of(program_type: ProgramType) -> Option<u32> {
 /// The kernel, with the maps of the tests.
 pub struct Oracle {
     maps: Vec<KernelMap>,
-    _inner: KernelMap,
+    _inner: Vec<KernelMap>,
 }
 
 impl Oracle {
-    /// The kernel, or why it cannot be asked.
-    pub fn open(specs: &[MapSpec]) -> Result<Oracle, String> {
+    /// The kernel with maps like these, or why it cannot be asked.
+    pub fn open(facts: &[MapFacts]) -> Result<Oracle, String> {
         if let Some(reason) = unavailable() {
             return Err(reason);
         }
-        let inner = KernelMap::create(&specs[0], 1).map_err(|errno| format!("a map: errno {errno}"))?;
-        let maps: Vec<KernelMap> = specs
-            .iter()
-            .map(|spec| {
-                let fd = if spec.kind.is_of_maps() { inner.fd() } else { 0 };
-                KernelMap::create_with(spec, 1, fd).map_err(|errno| format!("{}: errno {errno}", spec.name))
-            })
-            .collect::<Result<_, _>>()?;
-        maps[super::FROZEN].update(&[0; 4], super::RODATA, 0).map_err(|errno| format!("errno {errno}"))?;
-        maps[super::FROZEN].freeze().map_err(|errno| format!("errno {errno}"))?;
+        let (mut maps, mut inner) = (Vec::new(), Vec::new());
+        for facts in facts {
+            let failed = |errno: i32| format!("{}: errno {errno}", facts.spec.name);
+            let fd = match &facts.inner {
+                Some(spec) => {
+                    inner.push(KernelMap::create(spec, 1).map_err(failed)?);
+                    inner[inner.len() - 1].fd()
+                }
+                None => 0,
+            };
+            let map = KernelMap::create_with(&facts.spec, 1, fd).map_err(failed)?;
+            if let Some(value) = &facts.constant {
+                map.update(&[0; 4], value, 0).and_then(|()| map.freeze()).map_err(failed)?;
+            }
+            maps.push(map);
+        }
         Ok(Oracle { maps, _inner: inner })
     }
 
