@@ -7,13 +7,13 @@ mod object_fixtures;
 mod verifier_support;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axebpf_core::object::Object;
-use axebpf_core::verifier::MapFacts;
+use axebpf_core::verifier::{MapFacts, Options, verify};
 use object_fixtures::{clang, compile_to, scratch};
 use verifier_support::linux::{Oracle, number_of};
-use verifier_support::ours;
 
 /// Folders of programs that Linux loads.
 const FOLDERS: [&str; 2] = ["benches/anchors/programs", "python/axebpf/examples"];
@@ -30,6 +30,8 @@ fn sources() -> Vec<PathBuf> {
 #[test]
 fn programs_in_c_have_the_verdict_of_linux() {
     let Some(clang) = clang() else { return };
+    // The buffer of those of type `mem`.
+    let options = Options { context_size: Some(256), ..Options::default() };
     let (mut programs, mut asked) = (0, 0);
     let mut wrong = Vec::new();
     for source in sources() {
@@ -47,7 +49,7 @@ fn programs_in_c_have_the_verdict_of_linux() {
                 let facts = MapFacts::of_object(&object, program).unwrap();
                 let place = format!("{name} -mcpu={cpu}, {}", found.name);
                 let started = Instant::now();
-                let verdict = ours(program, &facts);
+                let verdict = verify(Arc::new(program.clone()), &facts, &options);
                 let took = started.elapsed();
                 programs += 1;
                 match &verdict {

@@ -277,7 +277,14 @@ impl Explorer<'_> {
             }
             Kind::Record { size } => (size, Rule::Memory, "the record".to_owned()),
             Kind::Memory { size } => (size, Rule::Memory, "the buffer".to_owned()),
-            _ => return Err(Self::no_packets(at)),
+            Kind::Packet { range } | Kind::PacketMeta { range } => {
+                return self.check_packet(state, pointer, access, range);
+            }
+            _ => {
+                let what = format!("{} is not memory", self.in_words(state, access.base));
+                let linux = format!("R{} invalid mem access '{}'", access.base.number(), pointer.linux_name());
+                return Err(Refusal::new(Rule::Dereference, at, linux, what).about(&[access.base]));
+            }
         };
         Self::within(at, pointer, access, limit, rule, &what)
     }

@@ -3,6 +3,7 @@
 use super::checkpoint::Need;
 use super::error::Refusal;
 use super::explore::{Explorer, Next};
+use super::packet;
 use super::scalar::{Scalar, outcome, refined};
 use super::state::State;
 use super::structure::Structure;
@@ -94,6 +95,9 @@ impl Explorer<'_> {
                     _ => return,
                 };
                 self.learn_null(state, &pointer, is_null);
+            }
+            (Value::Pointer(_), Value::Pointer(_)) if width == Width::W64 => {
+                packet::learn(state, op, &left, &right, holds);
             }
             _ => {}
         }

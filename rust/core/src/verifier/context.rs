@@ -3,6 +3,7 @@
 use super::Rule;
 use super::access::Access;
 use super::error::Refusal;
+use super::packet;
 use super::explore::Explorer;
 use super::scalar::of_size;
 use super::state::State;
@@ -33,7 +34,8 @@ fn layout(program_type: ProgramType) -> Layout {
         ProgramType::PerfEvent => read(0, 184),
         ProgramType::Syscall | ProgramType::Mem => Layout { start: 0, end: 65535, writable: true, aligned: true },
         ProgramType::Xdp => read(0, 24),
-        ProgramType::SocketFilter => read(0, 192),
+        // struct __sk_buff; part of it is the program's own.
+        ProgramType::SocketFilter => Layout { start: 0, end: 192, writable: true, aligned: true },
         // AxVisor's TraceContext, which rbpf lets programs do everything with.
         ProgramType::Axvisor => Layout { start: 0, end: 64, writable: true, aligned: false },
     }
@@ -50,12 +52,24 @@ impl Explorer<'_> {
         signed: bool,
     ) -> Result<Value, Refusal> {
         self.check_context(state, pointer, access)?;
+        if self.program_type == ProgramType::Xdp {
+            return packet::load_xdp(access.offset, size, signed).ok_or_else(|| self.outside(state, access));
+        }
         Ok(Value::Number(Number::new(of_size(size, signed), 0)))
     }
 
     /// A store to the context.
     pub fn store_context(&mut self, state: &State, pointer: &Pointer, access: Access) -> Result<(), Refusal> {
         self.check_context(state, pointer, access)
+    }
+
+    /// The refusal of an access that this type of context has no field for.
+    fn outside(&self, state: &State, access: Access) -> Refusal {
+        let Access { base, offset, size, .. } = access;
+        let name = self.program_type.name();
+        let linux = format!("invalid bpf_context access off={offset} size={size}");
+        let what = format!("the context of a program of type {name} has no field of {size} bytes at offset {offset}");
+        Refusal::new(Rule::Context, state.at, linux, what).about(&[base])
     }
 
     fn check_context(&mut self, state: &State, pointer: &Pointer, access: Access) -> Result<(), Refusal> {
@@ -99,8 +113,14 @@ impl Explorer<'_> {
                 refusal.hint("the fields of the event, with their offsets, are in its format file (axebpf list)")
             });
         }
-        if matches!(self.program_type, ProgramType::Xdp | ProgramType::SocketFilter) {
-            return Err(Self::no_packets(at));
+        let special = match self.program_type {
+            // The registers are read whole.
+            ProgramType::PerfEvent => start < 168 && size != 8,
+            ProgramType::SocketFilter => !packet::socket_context(offset, size, write),
+            _ => false,
+        };
+        if special {
+            return Err(self.outside(state, access));
         }
         self.context_reach = self.context_reach.max(u32::try_from(start + i64::from(size)).unwrap_or(u32::MAX));
         Ok(())

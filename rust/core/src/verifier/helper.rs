@@ -207,9 +207,11 @@ impl Explorer<'_> {
                             | Kind::MapKey(_)
                             | Kind::Record { .. }
                             | Kind::Memory { .. }
+                            | Kind::Packet { .. }
+                            | Kind::PacketMeta { .. }
                     ) =>
             {
-                Ok(())
+                Self::packet_for_helper(state, reg, call.id)
             }
             _ => {
                 let expected = "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_";

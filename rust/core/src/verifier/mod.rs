@@ -68,6 +68,7 @@ mod explore;
 mod helper;
 mod log;
 mod maps;
+mod packet;
 mod rules;
 pub mod scalar;
 mod stack;

@@ -34,7 +34,8 @@ impl Explorer<'_> {
             Op::Store { size, base, offset, src } => self.store(state, size, base, offset, src)?,
             Op::StoreRelease { size, base, offset, src } => self.store_release(state, size, base, offset, src)?,
             Op::Atomic { width, op, base, offset, src } => self.atomic(state, width, op, base, offset, src)?,
-            Op::LoadAbs { .. } | Op::LoadInd { .. } => return Err(Self::no_packets(at)),
+            Op::LoadAbs { size, .. } => self.load_legacy(state, size, None)?,
+            Op::LoadInd { size, src, .. } => self.load_legacy(state, size, Some(src))?,
             Op::Ja { offset } => return self.jump(state, offset.into()),
             Op::JaLong { offset } => return self.jump(state, offset),
             Op::Jump { width, op, dst, src, offset } => {
@@ -143,12 +144,6 @@ impl Explorer<'_> {
                 Err(Refusal::new(Rule::Encoding, at, "fd_idx without fd_array is invalid", what))
             }
         }
-    }
-
-    /// The refusal of what needs packets.
-    pub fn no_packets(at: usize) -> Refusal {
-        let what = "it reads a packet; this verifier does not follow packets yet, and a bench has none";
-        Refusal::new(Rule::Encoding, at, "BPF_LD_[ABS|IND] instructions not allowed for this program type", what)
     }
 
     /// What a register holds, in words.
