@@ -37,8 +37,8 @@ fn programs_in_c_have_the_verdict_of_linux() {
     for source in sources() {
         let name = source.file_name().unwrap().to_string_lossy().into_owned();
         for cpu in ["v1", "v2", "v3", "v4"] {
-            // Without the instructions of v2, this one's frames do not fit a stack.
-            if (name.as_str(), cpu) == ("helpers.bpf.c", "v1") {
+            // Without the instructions of v3, the frames of this one do not fit a stack.
+            if name == "helpers.bpf.c" && matches!(cpu, "v1" | "v2") {
                 continue;
             }
             let output = scratch(&format!("{name}.o"));
@@ -53,7 +53,9 @@ fn programs_in_c_have_the_verdict_of_linux() {
                 let took = started.elapsed();
                 programs += 1;
                 match &verdict {
-                    Ok(verified) => println!("{place}: {} instructions, {} states, {took:?}", verified.processed, verified.states),
+                    Ok(verified) => {
+                        println!("{place}: {} instructions, {} states, {took:?}", verified.processed, verified.states)
+                    }
                     Err(error) => println!("{place}: {error}"),
                 }
                 let uses_own = program.insns.iter().any(|insn| insn.code == 0x85 && (100..=102).contains(&insn.imm));
@@ -69,7 +71,10 @@ fn programs_in_c_have_the_verdict_of_linux() {
                     Ok(())
                 };
                 if verdict.is_ok() != expected.is_ok() {
-                    wrong.push(format!("{place}: ours {:?}, Linux {expected:?}", verdict.map_err(|error| error.to_string()).map(|_| ())));
+                    wrong.push(format!(
+                        "{place}: ours {:?}, Linux {expected:?}",
+                        verdict.map_err(|error| error.to_string()).map(|_| ())
+                    ));
                 }
             }
         }

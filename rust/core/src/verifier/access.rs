@@ -50,6 +50,7 @@ impl Explorer<'_> {
     /// What a load gives.
     fn load_value(&mut self, state: &mut State, access: Access, size: Size, signed: bool) -> Result<Value, Refusal> {
         let pointer = self.address(state, access)?;
+        self.same_on_every_path(state, &pointer, access.base)?;
         match pointer.kind {
             Kind::Stack { .. } => self.load_stack(state, pointer, access, signed),
             Kind::MapValue(map) => {
@@ -62,6 +63,21 @@ impl Explorer<'_> {
                 Ok(Self::unknown(size, signed))
             }
         }
+    }
+
+    /// Linux rewrites accesses to the context, so an instruction is one on every path or on none.
+    fn same_on_every_path(&mut self, state: &State, pointer: &Pointer, base: Reg) -> Result<(), Refusal> {
+        let is_context = pointer.kind == Kind::Context;
+        match self.of_context.get_mut(state.at) {
+            Some(seen @ None) => *seen = Some(is_context),
+            Some(Some(seen)) if *seen != is_context => {
+                let linux = "same insn cannot be used with different pointers";
+                let what = "on one path this instruction accesses the context, on another one something else";
+                return Err(Refusal::new(Rule::Context, state.at, linux, what).about(&[base]));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn unknown(size: Size, signed: bool) -> Value {
@@ -103,6 +119,7 @@ impl Explorer<'_> {
         let value = self.source(state, src)?;
         let access = Access::of(base, offset, size, true);
         let pointer = self.address(state, access)?;
+        self.same_on_every_path(state, &pointer, access.base)?;
         match pointer.kind {
             Kind::Stack { .. } => self.store_stack(state, pointer, access, value, src),
             Kind::Context => {

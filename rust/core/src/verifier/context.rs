@@ -3,8 +3,8 @@
 use super::Rule;
 use super::access::Access;
 use super::error::Refusal;
-use super::packet;
 use super::explore::Explorer;
+use super::packet;
 use super::scalar::of_size;
 use super::state::State;
 use super::value::{Number, Pointer, Value};

@@ -53,6 +53,8 @@ pub struct Explorer<'a> {
     pub stack_use: Vec<u32>,
     /// How far into the context the program reaches.
     pub context_reach: u32,
+    /// Whether the load or store at each slot is of the context, once some path has been there.
+    pub of_context: Vec<Option<bool>>,
     /// The branches to follow, where one path is followed again to show it.
     pub script: Option<Vec<bool>>,
 }
@@ -139,6 +141,7 @@ impl<'a> Explorer<'a> {
             last_id: 0,
             stack_use,
             context_reach: 0,
+            of_context: vec![None; slots],
             script: None,
         }
     }
@@ -289,7 +292,11 @@ impl<'a> Explorer<'a> {
             at = step.before;
             // Where a number was split, the program has no branch.
             if !matches!(self.structure.op(step.insn), Some(Op::Alu { .. })) {
-                path.push(Branch { insn: step.insn, taken: step.taken, line: self.program.line_of(step.insn).cloned() });
+                path.push(Branch {
+                    insn: step.insn,
+                    taken: step.taken,
+                    line: self.program.line_of(step.insn).cloned(),
+                });
             }
         }
         path.reverse();

@@ -51,19 +51,30 @@ impl Scalar {
     }
 
     /// The low `from` bits, sign-extended to `width`.
+    ///
+    /// As Linux has it: of a range whose ends differ only in those bits, the extended ends, where they have one sign;
+    /// of any other, all numbers of so many bits.
     #[must_use]
     pub fn sign_extended(&self, width: Width, from: Size) -> Scalar {
         let bits = u32::from(from.bits());
-        let (low, high) = (-1_i64 << (bits - 1), (1_i64 << (bits - 1)) - 1);
-        let mut result = Scalar { bits: self.bits.sign_extended(bits), ..Scalar::UNKNOWN };
-        result.signed = Range::new(low, high);
-        // A number that fits stays what it is; the low half says that of one that is to be extended from there.
-        if self.signed.min >= low && self.signed.max <= high {
-            result.signed = self.signed;
-        } else if i64::from(self.signed32.min) >= low && i64::from(self.signed32.max) <= high {
-            result.signed = Range::new(self.signed32.min.into(), self.signed32.max.into());
-        }
-        let result = result.synced();
+        let extend = |number: i64| number << (64 - bits) >> (64 - bits);
+        let result = match self.as_constant() {
+            Some(constant) => Scalar::constant(extend(constant.cast_signed()).cast_unsigned()),
+            None => {
+                let ends = match width {
+                    Width::W64 => self.signed,
+                    Width::W32 => Range::new(self.signed32.min.into(), self.signed32.max.into()),
+                };
+                let (low, high) = (extend(ends.min), extend(ends.max));
+                let mut result = Scalar::UNKNOWN;
+                result.signed = if ends.min >> bits == ends.max >> bits && (low < 0) == (high < 0) {
+                    Range::new(low, high)
+                } else {
+                    Range::new(-1 << (bits - 1), (1 << (bits - 1)) - 1)
+                };
+                result.synced()
+            }
+        };
         if width == Width::W32 { result.low32() } else { result }
     }
 
