@@ -6,6 +6,7 @@
 //! which ones of the checkpoint before. Once every path from a checkpoint has ended, a later path that comes there ends
 //! as well if it agrees in the values that anything depended on: all that could follow has been seen.
 
+use super::scalar::Scalar;
 use super::state::State;
 use super::value::{Byte, Kind, Origins, Pointer, Slot, Value};
 
@@ -276,14 +277,14 @@ impl Checkpoints {
     /// changed since and that nothing depends on become unknown, so that a later turn will have.
     pub fn is_turn_seen(&mut self, state: &mut State) -> bool {
         let earlier: Vec<u32> = self.open[state.at].iter().rev().take(COMPARED).copied().collect();
-        let covered = earlier.iter().any(|number| {
+        let covering = earlier.iter().find_map(|number| {
             let old = self.all[*number as usize].state.as_ref();
-            old.is_some_and(|old| covers(old, state, Origins::MAX, Origins::MAX))
+            old.filter(|old| covers(old, state, Origins::MAX, Origins::MAX))
         });
-        if covered {
-            let mut all = 0;
-            state.each(|value, slot| all |= value.from() | slot.map_or(0, |slot| slot.from));
-            self.demand(state.checkpoint, all, Need::Exact);
+        if let Some(old) = covering {
+            let (kinds, exact) = relied_on(old, state);
+            self.demand(state.checkpoint, kinds, Need::Kind);
+            self.demand(state.checkpoint, exact, Need::Exact);
             return true;
         }
         if let Some(at) = earlier.first().map(|number| &self.all[*number as usize])
@@ -294,6 +295,30 @@ impl Checkpoints {
         }
         false
     }
+}
+
+/// What a turn that ends because `old` covers it relies on: of values that `old` knows nothing of, their kind; of all
+/// others, what they are, since what matters behind `old` is not known yet.
+fn relied_on(old: &State, new: &State) -> (Origins, Origins) {
+    let (mut kinds, mut exact) = (0, 0);
+    let mut rely = |old: &Value, origins: Origins| match old {
+        Value::Unset => {}
+        Value::Number(number) if number.scalar == Scalar::UNKNOWN && number.id == 0 => kinds |= origins,
+        _ => exact |= origins,
+    };
+    let mut zeroes = 0;
+    for (old, new) in old.frames.iter().zip(&new.frames) {
+        for (old, new) in old.registers.iter().zip(&new.registers) {
+            rely(old, new.from());
+        }
+        for (old, new) in old.stack.iter().zip(&new.stack) {
+            rely(&old.value, new.origins());
+            if old.bytes.contains(&Byte::Zero) {
+                zeroes |= new.origins();
+            }
+        }
+    }
+    (kinds, exact | zeroes)
 }
 
 /// The origins of values at the same place in both states.
