@@ -310,7 +310,7 @@ impl Explorer<'_> {
 
 /// How much an addition of a constant adds, if that is little.
 fn difference(op: AluOp, width: Width, constant: u64) -> Option<i32> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "the low half is what is added")]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is added")]
     let constant = if width == Width::W32 { i64::from(constant as i32) } else { constant.cast_signed() };
     let constant = if op == AluOp::Sub { constant.checked_neg()? } else { constant };
     i32::try_from(constant).ok()

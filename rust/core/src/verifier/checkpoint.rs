@@ -431,7 +431,7 @@ fn widen(old: &State, new: &mut State, exact: Origins) {
 fn widen_value(old: &Value, new: &mut Value, exact: Origins) {
     if let (Value::Number(old), Value::Number(number)) = (old, &*new)
         && old.from & exact == 0
-        && old.scalar != number.scalar
+        && (old.scalar, old.id == 0, old.plus) != (number.scalar, number.id == 0, number.plus)
     {
         *new = Value::UNKNOWN.made_of(number.from);
     }

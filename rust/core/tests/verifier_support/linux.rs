@@ -164,7 +164,7 @@ fn functions(insns: &[Insn]) -> Vec<usize> {
 fn load_btf(functions: usize) -> Option<OwnedFd> {
     let mut strings = b"\0int\0a\0".to_vec();
     let mut types: Vec<u32> = vec![1, 1 << 24, 4, 32 | 1 << 24]; // 1: int, signed, of 32 bits
-    types.extend([0, 13 << 24 | 0, 1]); // 2: a prototype that returns it
+    types.extend([0, 13 << 24, 1]); // 2: a prototype that returns it
     for index in 0..functions {
         let name = strings.len() as u32;
         strings.extend(format!("f{index}\0").bytes());

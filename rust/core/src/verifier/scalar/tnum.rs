@@ -64,7 +64,6 @@ impl Tnum {
 
     /// Sums, modulo 2^64.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "the operators of numbers promise more")]
     pub const fn add(self, other: Tnum) -> Tnum {
         let masks = self.mask.wrapping_add(other.mask);
         let values = self.value.wrapping_add(other.value);
@@ -75,7 +74,6 @@ impl Tnum {
 
     /// Differences, modulo 2^64.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "as of add")]
     pub const fn sub(self, other: Tnum) -> Tnum {
         let values = self.value.wrapping_sub(other.value);
         let most = values.wrapping_add(self.mask);
@@ -86,7 +84,6 @@ impl Tnum {
 
     /// Products, modulo 2^64.
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "as of add")]
     pub const fn mul(self, other: Tnum) -> Tnum {
         let value = self.value.wrapping_mul(other.value);
         let (mut left, mut right) = (self, other);
