@@ -2,6 +2,7 @@
 //! all as instructions gets a verdict.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::duplicate_mod)] // each support module has the random numbers for itself
 
 mod engine_support;
 #[path = "verifier_support/generator.rs"]
