@@ -2,21 +2,23 @@
 //! all as instructions gets a verdict.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::duplicate_mod)] // each support module has the random numbers for itself
 
-mod engine_support;
 #[path = "verifier_support/generator.rs"]
 mod generator;
 mod verifier_support;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use axebpf_core::engine::{Input, Interpreter, Stack};
 use axebpf_core::fault::Fault;
+use axebpf_core::helper::{Host, Task, VmContext};
 use axebpf_core::isa::{Insn, Names, disassemble};
-use axebpf_core::map::Map;
+use axebpf_core::map::{Map, MapSet};
+use axebpf_core::memory::{Arena, Window};
 use axebpf_core::program::ProgramType;
 use axebpf_core::verifier::{Options, verify};
-use engine_support::Lab;
 use verifier_support::linux::Oracle;
 use verifier_support::{Random, facts, maps, ours, program};
 
@@ -33,12 +35,51 @@ fn random_program(random: &mut Random) -> Vec<Insn> {
     generator::program(random, 40)
 }
 
+/// Bytes of the context, and instructions of a run.
+const CONTEXT: usize = 512;
+const BUDGET: u64 = 1 << 16;
+
+/// A host whose random numbers are as telling as what is in the maps.
+struct World(RefCell<Random>);
+
+impl Host for World {
+    fn now(&self) -> u64 {
+        7
+    }
+    fn cpu(&self) -> u32 {
+        0
+    }
+    fn random(&self) -> u32 {
+        let bytes = telling_bytes(&mut self.0.borrow_mut(), 4);
+        u32::from_le_bytes(bytes.try_into().unwrap())
+    }
+    fn task(&self) -> Task {
+        Task::default()
+    }
+    fn vm_context(&self) -> VmContext {
+        VmContext::default()
+    }
+    fn print(&self, _text: &str) {}
+}
+
+/// Bytes that are often at the ends of what a mask or a comparison lets through.
+fn telling_bytes(random: &mut Random, len: usize) -> Vec<u8> {
+    let whole = if random.once_in(3) { Some(random.pick(&[0_u8, 0xff])) } else { None };
+    let byte = |random: &mut Random| match whole {
+        Some(byte) if !random.once_in(8) => byte,
+        _ if random.once_in(2) => random.pick(&[0, 1, 0x7f, 0x80, 0xff]),
+        _ => random.next() as u8,
+    };
+    (0..len).map(|_| byte(random)).collect()
+}
+
 #[test]
 fn what_is_accepted_runs_without_a_fault() {
     let mut random = Random(count("AXEBPF_SEED", 7));
     let facts = facts();
     let (mut accepted, mut runs) = (0_u64, 0_u64);
     let programs = count("AXEBPF_PROGRAMS", 20_000);
+    let (mut stack, context) = (Stack::new(random.next()).unwrap(), Arena::new(CONTEXT).unwrap());
     for number in 0..programs {
         let insns = random_program(&mut random);
         let program = program(insns.clone(), ProgramType::Tracepoint, "GPL");
@@ -47,19 +88,24 @@ fn what_is_accepted_runs_without_a_fault() {
         }
         accepted += 1;
         let maps = maps();
-        let mut lab = match Lab::load(program, &maps, 512) {
-            Ok(lab) => lab,
+        let runnable = match Interpreter.load(Arc::new(program), MapSet(maps.clone())) {
+            Ok(runnable) => runnable,
             Err(error) => panic!("program {number} is not taken: {error}\n{}", text(&insns)),
         };
-        lab.budget = 1 << 16;
-        lab.writable = false;
         for _ in 0..4 {
             fill(&mut random, &maps);
-            let context = random.bytes(512);
-            lab.put(&context);
+            let bytes = telling_bytes(&mut random, CONTEXT);
+            // SAFETY: an arena of this size, into which nobody holds references.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), context.as_ptr(), CONTEXT) };
+            let start = context.address();
+            let window = Window { start: start + 8, len: CONTEXT as u64 - 8, writable: false };
+            let world = World(RefCell::new(Random(random.next())));
+            let input = Input { args: [start, 0], context: window, extra: &[], host: &world, budget: BUDGET };
             runs += 1;
-            if let Err(fault) = lab.run().result
-                && fault.fault != (Fault::Budget { limit: lab.budget })
+            // SAFETY: the context is an arena, into which nobody holds references.
+            let outcome = unsafe { runnable.run(&mut stack, &input) };
+            if let Err(fault) = outcome.result
+                && fault.fault != (Fault::Budget { limit: BUDGET })
             {
                 panic!("program {number} was accepted: {fault}\n{}", text(&insns));
             }
@@ -71,13 +117,13 @@ fn what_is_accepted_runs_without_a_fault() {
 }
 
 /// Anything in the maps.
-fn fill(random: &mut Random, maps: &[std::sync::Arc<dyn Map>]) {
+fn fill(random: &mut Random, maps: &[Arc<dyn Map>]) {
     for key in 0..4_u32 {
-        maps[0].update_user(&key.to_le_bytes(), &random.bytes(16), 0).unwrap();
+        maps[0].update_user(&key.to_le_bytes(), &telling_bytes(random, 16), 0).unwrap();
     }
-    maps[1].update_user(&[0; 4], &random.bytes(64), 0).unwrap();
+    maps[1].update_user(&[0; 4], &telling_bytes(random, 64), 0).unwrap();
     for key in [0_u64, 1, 7, 8] {
-        maps[2].update_user(&key.to_le_bytes(), &random.bytes(16), 0).unwrap();
+        maps[2].update_user(&key.to_le_bytes(), &telling_bytes(random, 16), 0).unwrap();
     }
 }
 
@@ -164,7 +210,7 @@ fn anything_at_all_gets_a_verdict() {
             }
         }
         let program = program(insns, random.pick(&types), "GPL");
-        let verdict = verify(std::sync::Arc::new(program), &facts, &options);
+        let verdict = verify(Arc::new(program), &facts, &options);
         accepted += u64::from(verdict.is_ok_and(|verified| verified.processed <= 20_000));
     }
     println!("{accepted} were accepted");

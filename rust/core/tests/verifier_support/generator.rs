@@ -245,6 +245,10 @@ impl Generator<'_> {
             return;
         }
         let mut offset = self.random.below(u64::from(room) + 1) as i16;
+        // The last place, and the one behind it, tell most.
+        if self.random.once_in(3) {
+            offset = room as i16 + i16::from(self.random.once_in(8));
+        }
         if self.errs() {
             offset += self.random.below(9) as i16 - 4;
         }
