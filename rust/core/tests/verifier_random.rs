@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "verifier_support/generator.rs"]
+#[path = "verifier_support/generator/mod.rs"]
 mod generator;
 mod verifier_support;
 

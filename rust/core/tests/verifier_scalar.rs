@@ -191,6 +191,20 @@ fn negation_and_sign_extension_keep_every_result() {
 }
 
 #[test]
+fn swaps_and_truncations_keep_every_result() {
+    let mut random = Random(60);
+    for _ in 0..PAIRS {
+        let (a, x) = set(&mut random);
+        let size = random.pick(Size::ALL);
+        let low = if size == Size::Double { x } else { x & ((1 << size.bits()) - 1) };
+        assert!(a.truncated(size).contains(low), "{size:?} of {a:?}: {x:#x}");
+        assert!(a.swapped(size, false).contains(low), "{size:?} of {a:?}: {x:#x}");
+        let swapped = low.swap_bytes() >> (64 - size.bits());
+        assert!(a.swapped(size, true).contains(swapped), "{size:?} of {a:?}: {x:#x}, {swapped:#x}");
+    }
+}
+
+#[test]
 fn a_branch_keeps_the_numbers_that_take_it() {
     for (index, &op) in JumpOp::ALL.iter().enumerate() {
         let mut random = Random(100 + index as u64);

@@ -14,8 +14,8 @@ use super::value::{Byte, Kind, Origins, Pointer, Slot, Value};
 const LAST: u32 = Origins::BITS - 1;
 /// No checkpoint.
 pub const NONE: u32 = u32::MAX;
-/// Memory that states at checkpoints may take, in bytes; beyond it, those that were of no use go.
-const MEMORY: usize = 160 << 20;
+/// Memory that checkpoints may take, in bytes; beyond it, states that were of no use go, and then no more are kept.
+const MEMORY: usize = 128 << 20;
 /// Checkpoints that a path is compared with at one instruction, the latest first.
 const COMPARED: usize = 128;
 
@@ -30,7 +30,7 @@ pub enum Need {
 
 /// See the module.
 struct Checkpoint {
-    /// What was known; none where memory was short.
+    /// What was known; none once it was dropped.
     state: Option<State>,
     at: usize,
     parent: u32,
@@ -55,7 +55,9 @@ pub struct Checkpoints {
     open: Vec<Vec<u32>>,
     /// Bytes of the states, about.
     memory: usize,
-    /// How many there were at most.
+    /// Whether there is no memory for more.
+    is_full: bool,
+    /// How many states were saved.
     pub saved: u32,
 }
 
@@ -81,10 +83,16 @@ impl Ids {
     }
 }
 
+/// Bytes of a state.
 fn size_of_state(state: &State) -> usize {
     let frames = state.frames.iter();
-    frames.map(|frame| size_of_val(&**frame) + frame.stack.len() * size_of::<Slot>()).sum::<usize>()
-        + size_of::<Checkpoint>()
+    frames.map(|frame| size_of_val(&**frame) + frame.stack.len() * size_of::<Slot>()).sum()
+}
+
+/// Bytes of what stays of a checkpoint.
+fn size_of_inputs(state: &State) -> usize {
+    let values = state.frames.iter().map(|frame| frame.registers.len() + frame.stack.len()).sum::<usize>();
+    size_of::<Checkpoint>() + values.min(LAST as usize) * size_of::<Origins>()
 }
 
 impl Checkpoints {
@@ -136,8 +144,20 @@ impl Checkpoints {
         }
     }
 
-    /// Saves the state of a path, and numbers its values.
+    /// Saves the state of a path, and numbers its values. Where memory is short, the path goes on without.
     pub fn save(&mut self, state: &mut State) {
+        let bytes = size_of_state(state) + size_of_inputs(state);
+        if self.memory + bytes > MEMORY {
+            if !self.is_full {
+                self.drop_useless();
+            }
+            self.is_full |= self.memory + bytes > MEMORY;
+            if self.is_full {
+                return;
+            }
+        }
+        self.memory += bytes;
+        self.saved += 1;
         let mut ids: Vec<u32> = Vec::new();
         state.each(|value, _| {
             if value.id() != 0 {
@@ -191,18 +211,9 @@ impl Checkpoints {
         let number = u32::try_from(self.all.len()).unwrap_or(NONE - 1);
         let parent = std::mem::replace(&mut state.checkpoint, number);
         (state.steps, state.jumps) = (0, 0);
-        let bytes = size_of_state(state);
-        if self.memory + bytes > MEMORY {
-            self.drop_useless();
-        }
-        let fits = self.memory + bytes <= MEMORY;
-        if fits {
-            self.memory += bytes;
-            self.saved += 1;
-        }
         self.open[state.at].push(number);
         self.all.push(Checkpoint {
-            state: fits.then(|| state.clone()),
+            state: Some(state.clone()),
             at: state.at,
             parent,
             inputs,

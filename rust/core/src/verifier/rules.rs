@@ -1,4 +1,4 @@
-//! The rules, as a type.
+//! How the list of rules becomes a type.
 
 /// Defines the rules with their numbers and texts.
 macro_rules! rules {
@@ -26,5 +26,3 @@ macro_rules! rules {
     };
 }
 pub(super) use rules;
-
-pub use super::Rule;

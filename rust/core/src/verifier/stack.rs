@@ -7,7 +7,7 @@ use super::access::Access;
 use super::checkpoint::Need;
 use super::error::Refusal;
 use super::explore::Explorer;
-use super::scalar::{Scalar, of_size};
+use super::scalar::of_size;
 use super::state::{State, forget};
 use super::value::{Byte, Kind, Number, Pointer, SLOT, Value};
 use crate::isa::{Size, Source, Width};
@@ -242,18 +242,5 @@ fn bytes(size: u32) -> Size {
         2 => Size::Half,
         4 => Size::Word,
         _ => Size::Double,
-    }
-}
-
-impl Scalar {
-    /// The low bytes, zero-extended; a number that fits stays what it is.
-    #[must_use]
-    pub fn truncated(&self, size: Size) -> Scalar {
-        match size {
-            Size::Double => *self,
-            Size::Word => self.low32(),
-            _ if self.unsigned.max <= super::scalar::mask(size.bytes().into()) => *self,
-            _ => Scalar { bits: self.bits.low(size.bits().into()), ..Scalar::UNKNOWN }.synced(),
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The shape of a program: instructions, functions, where jumps lead.
 
+use super::Rule;
 use super::error::Refusal;
-use super::rules::Rule;
 use crate::isa::{AluOp, Imm64, Insn, Op, Reg, Source, Width, decode};
 
 /// Most instruction slots of a program (`BPF_COMPLEXITY_LIMIT_INSNS`).

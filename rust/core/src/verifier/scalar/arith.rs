@@ -5,13 +5,7 @@
 //! a bench that knew more would accept what Linux refuses.
 
 use super::{Range, Scalar, Tnum};
-use crate::isa::{AluOp, Size, Source, Width};
-
-/// The number that an immediate is to an operation of 64 bits.
-#[must_use]
-pub const fn immediate(imm: i32) -> Scalar {
-    Scalar::constant((imm as i64).cast_unsigned())
-}
+use crate::isa::{AluOp, Size, Width};
 
 impl Scalar {
     /// `self op other`; for a move, `other`.
@@ -226,18 +220,9 @@ impl Scalar {
         }
         result
     }
-
-    /// The second operand of an instruction.
-    #[must_use]
-    pub fn of_source(source: Source, register: impl FnOnce(crate::isa::Reg) -> Scalar) -> Scalar {
-        match source {
-            Source::Imm(imm) => immediate(imm),
-            Source::Reg(reg) => register(reg),
-        }
-    }
 }
 
-/// A tristate number that nothing is known of but that it is of so many bytes.
+/// Any number of so many bytes, as a load extends it.
 #[must_use]
 pub fn of_size(size: Size, signed: bool) -> Scalar {
     let bits = u32::from(size.bits());
@@ -261,5 +246,16 @@ impl Scalar {
             result = *self;
         }
         result.synced()
+    }
+
+    /// The low bytes, zero-extended; a number that fits stays what it is.
+    #[must_use]
+    pub fn truncated(&self, size: Size) -> Scalar {
+        match size {
+            Size::Double => *self,
+            Size::Word => self.low32(),
+            _ if self.unsigned.max <= super::mask(size.bytes().into()) => *self,
+            _ => Scalar { bits: self.bits.low(size.bits().into()), ..Scalar::UNKNOWN }.synced(),
+        }
     }
 }

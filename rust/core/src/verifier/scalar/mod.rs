@@ -9,7 +9,7 @@ mod tnum;
 
 use std::fmt;
 
-pub use arith::{immediate, of_size};
+pub use arith::of_size;
 pub use compare::{outcome, refined};
 pub use tnum::Tnum;
 use tnum::low_bits;
