@@ -72,6 +72,8 @@ impl Explorer<'_> {
         holds: bool,
     ) {
         match (left, right) {
+            // A register compared with itself says nothing of it to Linux.
+            (Value::Number(_), Value::Number(_)) if src == Source::Reg(dst) => {}
             (Value::Number(a), Value::Number(b)) => {
                 let (x, y) = refined(width, op, &a.scalar, &b.scalar, holds);
                 if x.is_empty() || y.is_empty() {

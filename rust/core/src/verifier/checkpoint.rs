@@ -284,27 +284,25 @@ impl Checkpoints {
         })
     }
 
-    /// Whether an earlier turn of a loop that something else ends had all that this one has. Where not, numbers that have
-    /// changed since and that nothing depends on become unknown, so that a later turn will have.
+    /// Whether an earlier turn of a loop that something else ends had all that this one has. First, numbers that have
+    /// changed since the latest turn and that nothing depends on become unknown, so that some turn will have.
     pub fn is_turn_seen(&mut self, state: &mut State) -> bool {
         let earlier: Vec<u32> = self.open[state.at].iter().rev().take(COMPARED).copied().collect();
-        let covering = earlier.iter().find_map(|number| {
-            let old = self.all[*number as usize].state.as_ref();
-            old.filter(|old| covers(old, state, Origins::MAX, Origins::MAX))
-        });
-        if let Some(old) = covering {
-            let (kinds, exact) = relied_on(old, state);
-            self.demand(state.checkpoint, kinds, Need::Kind);
-            self.demand(state.checkpoint, exact, Need::Exact);
-            return true;
-        }
         if let Some(at) = earlier.first().map(|number| &self.all[*number as usize])
             && let Some(old) = &at.state
             && old.frames.len() == state.frames.len()
         {
             widen(old, state, at.exact);
         }
-        false
+        let covering = earlier.iter().find_map(|number| {
+            let old = self.all[*number as usize].state.as_ref();
+            old.filter(|old| covers(old, state, Origins::MAX, Origins::MAX))
+        });
+        let Some(old) = covering else { return false };
+        let (kinds, exact) = relied_on(old, state);
+        self.demand(state.checkpoint, kinds, Need::Kind);
+        self.demand(state.checkpoint, exact, Need::Exact);
+        true
     }
 }
 
