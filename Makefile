@@ -129,13 +129,25 @@ ASAN_FLAGS = --target $(ASAN_HOST) --target-dir $(ASAN)
 OPERATIONS := $(or $(AXEBPF_OPERATIONS),1000000)
 
 .PHONY: asan
-asan: $(VENV)/package.stamp $(VENV)/dev.stamp ## a million random operations on AxVisor's maps under AddressSanitizer (Linux, gcc)
+asan: $(VENV)/package.stamp $(VENV)/dev.stamp ## AxVisor's maps at random, threads, and views of maps in Python, under AddressSanitizer (Linux, gcc)
 	$(ASAN_CARGO) test $(ASAN_FLAGS) -p axebpf-core --features axvisor --test axvisor_random --test axvisor_maps --test axvisor_vm
+	$(ASAN_CARGO) test $(ASAN_FLAGS) -p axebpf-core --test bench_crew --test map_threads
 	$(ASAN_CARGO) build $(ASAN_FLAGS) -p axebpf-python
 	rm -rf $(ASAN)/python && mkdir -p $(ASAN)/python && cp -R python/axebpf $(ASAN)/python/
 	cp $(ASAN)/$(ASAN_HOST)/debug/lib_native.so $(ASAN)/python/axebpf/_native.abi3.so
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		PYTHONPATH=$(ASAN)/python AXEBPF_OPERATIONS=$(OPERATIONS) $(BIN)/pytest -s tests/test_axvisor_random.py
+		PYTHONPATH=$(ASAN)/python AXEBPF_OPERATIONS=$(OPERATIONS) $(BIN)/pytest -s tests/test_axvisor_random.py tests/test_maps_arrays.py
+
+# The standard library comes without the sanitizer, hence the suppressions. Then eight threads count for a while.
+TSAN := target/tsan
+SECONDS_OF_RACE := $(or $(AXEBPF_SECONDS),10)
+
+.PHONY: race
+race: ## batches and maps on several threads under ThreadSanitizer, then eight threads that count for ten seconds (Linux)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" \
+		TSAN_OPTIONS="suppressions=$(CURDIR)/rust/core/tests/tsan.supp halt_on_error=1" $(CARGO) test --target $(ASAN_HOST) \
+		--target-dir $(TSAN) -p axebpf-core --test bench_crew --test map_threads
+	AXEBPF_SECONDS=$(SECONDS_OF_RACE) $(CARGO) test -p axebpf-core --test bench_crew eight_threads -- --nocapture
 
 # --- objects that are committed ------------------------------------------------------------------------------------
 # Rebuilt byte for byte by the same clang. They are compiled in their own folder and by relative names, and their DWARF

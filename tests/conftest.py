@@ -23,6 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
+def types(compile_bpf: Callable[..., Path]) -> Path:
+    """The object whose maps have keys and values of every sort of type."""
+    return compile_bpf("types", (ROOT / "tests" / "data" / "types.c").read_text())
+
+
+@pytest.fixture(scope="session")
 def clang() -> str:
     """Path of a clang that compiles for BPF; the environment variable CLANG names another than the first found."""
     for name in filter(None, (os.environ.get("CLANG"), "clang", "clang-19", "clang-14")):

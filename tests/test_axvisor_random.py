@@ -284,7 +284,7 @@ class Pair:
         return self.bench.load_bytes(assemble(text), type="mem", maps={3: self.map})
 
     def from_python(self) -> None:
-        """One operation of `Map`, with lengths that are wrong now and then."""
+        """One operation of bpf(2), with lengths that are wrong now and then."""
         dice, map, model = self.dice, self.map, self.model
         key, value, flags = dice.choice(self.keys), dice.randbytes(self.map.value_size), dice.choice(FLAGS)
         operations: dict[str, tuple[Any, ...]] = {
@@ -300,13 +300,13 @@ class Pair:
         }
         name = dice.choices(list(operations), [6, 12, 3, 4, 3, 3, 3, 2, 1])[0]
         arguments = list(operations[name])
-        operation, expected = getattr(Map, name), answer(lambda: getattr(model, name)(*arguments))
+        operation, expected = getattr(self.map._native, name), answer(lambda: getattr(model, name)(*arguments))
         given = [place for place, argument in enumerate(arguments) if isinstance(argument, bytes)]
-        assert answer(lambda: operation(map, *arguments)) == expected, (map, name, flags)
+        assert answer(lambda: operation(*arguments)) == expected, (map, name, flags)
         if given and dice.random() < 0.05:
             wrong = dice.choice(given)
             arguments[wrong] = dice.choice([arguments[wrong] + b"\0", arguments[wrong][:-1] or b"\0\0"])
-            assert answer(lambda: operation(map, *arguments)) == "EINVAL", (map, name)
+            assert answer(lambda: operation(*arguments)) == "EINVAL", (map, name)
 
     def by_program(self) -> None:
         """The same by a helper of AxVisor's."""

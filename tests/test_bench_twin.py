@@ -81,7 +81,7 @@ def test_maps_begin_with_what_they_hold(kind: str) -> None:
     made = bench.create_map(kind, 4 if keyed else 0, 8, 4)
     for number in (3, 1, 2):
         if keyed:
-            made[number] = [number, number + 1] if made.per_cpu else number
+            made[number] = [number, number + 1] if made.is_per_cpu else number
         else:
             made.append(number)
     nothing = bench.load_bytes(assemble("r1 = map[9]\nr0 = 0\nexit"), type="tracepoint", maps={9: made})

@@ -48,6 +48,24 @@ def test_run_on_axvisor_is_that_bench_s_run(cli: Any) -> None:
     assert "vcpu_run_exit(vm_id=" in found["trace"]["lines"][-1]
 
 
+def test_threads_change_neither_events_nor_trace(cli: Any) -> None:
+    for command in (("run", EXITS, *SHORT), ("replay", GUEST, EXITS)):
+        one, two = (json.loads(cli(*command, "--json", "--threads", count).out) for count in (1, 2))
+        assert one["events"] > 0
+        for what in ("by_tracepoint", "latency", "trace"):
+            assert two[what] == one[what]
+        assert two["programs"][0]["runs"] == one["programs"][0]["runs"]
+    assert cli("trace", *SHORT, "--threads", 2).out == cli("trace", *SHORT).out != ""
+
+
+def test_threads_that_the_target_cannot_have_are_refused(cli: Any) -> None:
+    on_axvisor = ("--target", "axvisor", "--threads", 2)
+    for command in (("run", STATS, *SHORT), ("replay", GUEST, STATS), ("trace", *SHORT, "--load", STATS)):
+        ran = cli(*command, *on_axvisor)
+        assert ran.code == 1
+        assert ran.err.endswith("fire it with threads=1\n")
+
+
 def test_run_says_on_what_programs_ran_where_that_is_axvisor_s(cli: Any) -> None:
     assert "\nPrograms\n" in cli("run", STATS, *SHORT).out
     for chosen, said in (

@@ -66,6 +66,7 @@ SAMPLES: list[tuple[errors.AxebpfError, tuple[type[BaseException], ...], str]] =
     (errors.AttachError("twice", program="p", target="a:b"), (), "p to a:b: twice"),
     (errors.AttachError("twice", target="a:b"), (), "a:b: twice"),
     (errors.AttachError("twice"), (), "twice"),
+    (errors.ThreadsError("a batch is fired on one thread"), (ValueError,), "a batch is fired on one thread"),
     (errors.ClockError("there is no CPU 9"), (ValueError,), "there is no CPU 9"),
     (errors.BenchClosed(), (), "the bench is closed"),
     (errors.HelperError("taken", helper="h"), (), "h: taken"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from axebpf import Bench, KeyNotFound, MapError, PerCpu
 from axebpf.bench import LoadedObject
 from axebpf.examples import example
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
 VALUE = {
     "nested": (500, -5),
@@ -28,11 +26,6 @@ VALUE = {
     "minus": -1,
     "pointer": 0x1000,
 }
-
-
-@pytest.fixture(scope="session")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture
@@ -224,27 +217,6 @@ def test_an_lru_hash_drops_the_oldest(progs: LoadedObject) -> None:
         recent[key] = key
     assert 3 in recent
     assert len(recent) <= 2
-
-
-def test_queue_and_stack(progs: LoadedObject) -> None:
-    queue, stack = progs.maps["QUEUE"], progs.maps["STACK"]
-    queue.append((1, 2))
-    queue.append({"a": 3, "b": 4})
-    assert list(queue) == [(1, 2), (3, 4)]
-    assert len(queue) == 2
-    with pytest.raises(MapError, match="E2BIG"):
-        queue.append((5, 6))
-    queue.push(bytes([5, 0, 6, 0]), 2)
-    assert [queue.take(), queue.take()] == [(3, 4), (5, 6)]
-    with pytest.raises(IndexError, match="QUEUE is empty"):
-        queue.take()
-    assert (queue.peek(), queue.pop()) == (None, None)
-    stack.append(1)
-    stack.append(2)
-    assert list(stack) == [2, 1]
-    assert (stack.take(), stack.take()) == (2, 1)
-    with pytest.raises(MapError, match="u32 takes an integer"):
-        stack.append("x")
 
 
 def test_numpy_agrees_with_the_dictionary(progs: LoadedObject) -> None:

@@ -118,7 +118,7 @@ SEC("tracepoint/vmm/vm_boot") int on_boot(void *ctx) { return bpf_ringbuf_output
     bench = Bench()
     bench.load(compile_bpf("short", source))["on_boot"].attach()
     bench.tracepoints["vmm:vm_boot"].fire(vm_id=1, duration_ns=1)
-    with pytest.raises(MapError, match="record 0 has 8 bytes, struct pair 16"):
+    with pytest.raises(MapError, match="record 0 of 1 has 8 bytes, struct pair 16; none was taken"):
         bench.maps["RING"].typed("pair").to_arrow()
 
 

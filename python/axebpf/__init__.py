@@ -56,6 +56,7 @@ from axebpf.errors import (
     ProgramFault,
     RecordingError,
     SymbolError,
+    ThreadsError,
     TracepointError,
 )
 from axebpf.maps import PerCpu
@@ -99,6 +100,7 @@ __all__ = [
     "ShutdownReason",
     "Statistics",
     "SymbolError",
+    "ThreadsError",
     "TimerEventType",
     "Tracepoint",
     "TracepointError",

@@ -23,11 +23,13 @@ __all__ = [
     "SymbolTable",
     "Tracepoint",
     "TracepointSpec",
+    "Values",
     "assemble",
     "disassemble",
     "gaps",
     "helpers",
     "histogram_buckets",
+    "map_kinds",
 ]
 
 _Layout = tuple[Any, ...]
@@ -56,6 +58,14 @@ def helpers() -> list[tuple[int, str, str | None, bool, list[str]]]:
 
     A row has id, name, C prototype (None where this bench does not offer it), whether it is for GPL-compatible programs
     only, and the program types that may call it.
+    """
+
+def map_kinds() -> list[tuple[int, str, tuple[str, str, bool, list[list[str]]] | None]]:
+    """Every kind of map that Linux numbers.
+
+    A row has number and name, and where axebpf has such maps: what a person calls them, how they are keyed (`index`,
+    `bytes`, `prefix`, `none`), whether each CPU has values of its own, and four lists of names: creation flags, helpers
+    that they may be given to, commands of bpf(2) that not every kind has, types of program that may use them.
     """
 
 def histogram_buckets() -> list[tuple[int, str]]:
@@ -113,6 +123,7 @@ class Bench:
         target: str = "linux",
         engine: str = "auto",
         maps: str = "auto",
+        lru: str = "exact",
         endless: bool = False,
     ) -> Bench:
         """`clock` is `manual`, `real`, or ns an event. Raises ClockError, LoadError."""
@@ -202,17 +213,23 @@ class Bench:
         times: Any,
         cpus: Any,
         columns: Sequence[list[Any]],
+        threads: int = 1,
     ) -> int:
         """Fires event `i` from the next row of tracepoint `order[i]`, at `times[i]`, on `cpus[i]`.
 
-        Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`.
+        Those three are buffers of u16, u64 and u32; columns are as of `Tracepoint.fire_rows`. Raises ThreadsError.
         """
 
-    def fire_recorded(self, tracepoints: Sequence[Tracepoint], recording: Recording, most: int | None = None) -> int:
+    def fire_recorded(
+        self, tracepoints: Sequence[Tracepoint], recording: Recording, most: int | None = None, threads: int = 1
+    ) -> int:
         """Fires the events of the last piece of a recording, at most so many, which then no longer has them.
 
-        `tracepoints` are those that it was made for, in the same order.
+        `tracepoints` are those that it was made for, in the same order. Raises ThreadsError.
         """
+
+    def check_threads(self, threads: int) -> None:
+        """Raises ThreadsError where, as things are, not all tracepoints can be fired on so many threads."""
 
     def keep_runs(self, steps: int = 0) -> None:
         """From now on keeps what each run of an attached program comes to, and its first `steps` instructions.
@@ -257,11 +274,14 @@ class Tracepoint:
     def fire_function(self) -> Callable[..., None]:
         """The function `fire(*fields, time_ns=None, cpu=None)`."""
 
-    def fire_rows(self, columns: list[Any], times: Any = None, cpus: Any = None) -> int:
-        """Fires an event a row, without the GIL.
+    def fire_rows(self, columns: list[Any], times: Any = None, cpus: Any = None, threads: int = 1) -> int:
+        """Fires an event a row, without the GIL. Raises ThreadsError.
 
         A column is a buffer of integers, one integer, or for an array field its bytes and their number a row.
         """
+
+    def check_threads(self, threads: int) -> None:
+        """Raises ThreadsError where, as things are, its events cannot be fired on so many threads."""
 
     @property
     def enabled(self) -> bool:
@@ -486,6 +506,21 @@ class Program:
         """As `run`, with slot, depth and r0 to r10 before each of the first `limit` instructions."""
 
 @final
+class Values:
+    """The memory of a map's values, which gives a read-only buffer. Views of it are live, and outlive the bench.
+
+    The value of entry `i` on CPU `c` begins at `i * stride + c * plane`.
+    """
+
+    @property
+    def stride(self) -> int:
+        """Bytes from one entry to the next."""
+
+    @property
+    def plane(self) -> int:
+        """Bytes from one CPU to the next."""
+
+@final
 class Map:
     """The bpf(2) side of a map. Lengths are checked; what Linux refuses raises MapError with its errno."""
 
@@ -538,6 +573,9 @@ class Map:
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         """Creates or replaces."""
 
+    def update_cpu(self, key: bytes, cpu: int, value: bytes) -> None:
+        """Sets the value of one CPU of a per-CPU map; a key that is not there comes with zeroes for the others."""
+
     def delete(self, key: bytes) -> None:
         """Deletes. Raises KeyNotFound."""
 
@@ -581,6 +619,18 @@ class Map:
     def consume(self) -> bytes | None:
         """The oldest submitted record of a ring buffer, or None."""
 
+    def take(self, size: int, name: str) -> tuple[bytes, int]:
+        """All submitted records of a ring buffer, one behind the other, and how many.
+
+        Raises MapError, and takes none, where one has not `size` bytes, which is what `name` has.
+        """
+
+    def query(self, what: int) -> int:
+        """`bpf_ringbuf_query`: 0 bytes not consumed, 1 size, 2 consumer position, 3 producer position."""
+
+    def wakeups(self) -> int:
+        """How often commits to a ring buffer have woken its consumer."""
+
     def inner(self, key: bytes) -> Map | None:
         """Of a map of maps, the map of a key, be it in the bench or not."""
 
@@ -598,6 +648,9 @@ class Map:
 
     def dump(self) -> tuple[bytes, bytes, int]:
         """All keys, all values, and how many."""
+
+    def values(self) -> Values | None:
+        """The memory of its values, where they lie in one place and are not to be copied; otherwise None."""
 
     def __len__(self) -> int:
         """Entries."""

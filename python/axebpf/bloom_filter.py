@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from axebpf.errors import MapError
-from axebpf.maps import Map
+from axebpf.maps import BPF_ANY, Map
 
 __all__ = ["BloomFilter"]
 
@@ -28,6 +28,10 @@ class BloomFilter(Map):
     def add(self, value: Any) -> None:
         """Adds a value. Raises MapError for one that the type does not hold."""
         self.push(self._encode_value(value))
+
+    def push(self, value: bytes, flags: int = BPF_ANY) -> None:
+        """`BPF_MAP_UPDATE_ELEM` of a filter: adds a value's bytes."""
+        self._native.push(value, flags)
 
     def contains(self, value: bytes, flags: int = 0) -> bool:
         """`BPF_MAP_LOOKUP_ELEM` of a filter: whether the value may have been added."""

@@ -25,7 +25,9 @@ from axebpf.errors import did_you_mean
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Codec", "Layout", "codec_of", "members_of"]
+__all__ = ["Codec", "Layout", "codec_of", "hashable", "members_of"]
+
+_LOCK = "struct bpf_spin_lock"
 
 Layout = tuple[Any, ...]
 """A type as `axebpf._native` describes it, in nested tuples."""
@@ -38,6 +40,8 @@ class Codec(ABC):
     """Bytes of a value."""
     name: str
     """The type as C writes it, such as `u32` or `struct key`."""
+    layout: Layout
+    """What it was made from."""
 
     @abstractmethod
     def decode(self, data: bytes | bytearray | memoryview) -> Any:
@@ -60,6 +64,16 @@ class Codec(ABC):
         made: np.dtype[Any] = np.dtype(self.numpy)
         return made
 
+    def _whole(self, value: bytes | bytearray) -> bytes:
+        """A value that was given as its bytes."""
+        if len(value) != self.size:
+            raise ValueError(f"{self.name} has {self.size} bytes, not {len(value)}")
+        return bytes(value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What it was made from: the classes of its values are made at run time."""
+        return codec_of, (self.layout,)
+
 
 class _Int(Codec):
     def __init__(self, size: int, signed: bool, meaning: str) -> None:
@@ -71,8 +85,8 @@ class _Int(Codec):
         return bool(number) if self.is_bool else number
 
     def encode(self, value: Any) -> bytes:
-        if isinstance(value, (bytes, bytearray)) and len(value) == self.size:
-            return bytes(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self._whole(value)
         try:
             return int(value.__index__()).to_bytes(self.size, "little", signed=self.signed)
         except AttributeError:
@@ -102,8 +116,8 @@ class _Float(Codec):
     def encode(self, value: Any) -> bytes:
         import struct
 
-        if isinstance(value, (bytes, bytearray)) and len(value) == self.size:
-            return bytes(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self._whole(value)
         code = {4: "<f", 8: "<d"}.get(self.size)
         if code is None:
             raise TypeError(f"a {self.name} takes its bytes")
@@ -143,6 +157,8 @@ class _Bytes(Codec):
                 return value.to_bytes(self.size, "little")
             except OverflowError:
                 raise ValueError(f"{value} does not fit {self.size} bytes") from None
+        if isinstance(value, str):
+            raise TypeError(f"{self.name} takes bytes, not str")
         data = bytes(value)
         if len(data) != self.size:
             raise ValueError(f"expected {self.size} bytes, got {len(data)}")
@@ -162,7 +178,7 @@ class _Text(_Bytes):
     def encode(self, value: Any) -> bytes:
         data = value.encode() if isinstance(value, str) else bytes(value)
         if len(data) > self.size:
-            raise ValueError(f"{data!r} is longer than {self.name}")
+            raise ValueError(f"{data!r} has {len(data)} bytes, and is longer than {self.name}")
         return data.ljust(self.size, b"\0")
 
     @property
@@ -180,8 +196,8 @@ class _Array(Codec):
         return [self.element.decode(data[i * step : (i + 1) * step]) for i in range(self.count)]
 
     def encode(self, value: Any) -> bytes:
-        if isinstance(value, (bytes, bytearray)) and len(value) == self.size:
-            return bytes(value)
+        if isinstance(value, (bytes, bytearray)):
+            return self._whole(value)
         items = list(value)
         if len(items) != self.count:
             raise ValueError(f"{self.name} takes {self.count} values, not {len(items)}")
@@ -254,15 +270,14 @@ class _Struct(Codec):
 
     def encode(self, value: Any) -> bytes:
         if isinstance(value, (bytes, bytearray)):
-            if len(value) != self.size:
-                raise ValueError(f"{self.name} has {self.size} bytes, not {len(value)}")
-            return bytes(value)
+            return self._whole(value)
         names = [name for name, _, _ in self.members]
         if isinstance(value, Mapping):
             for name in value:
                 if name not in names:
                     raise ValueError(f"{self.name} has no member {name}{did_you_mean(str(name), names)}")
-            missing = [name for name in names if name not in value]
+            # Nobody writes a lock: what is given for it is not looked at.
+            missing = [name for name, _, codec in self.members if name not in value and codec.name != _LOCK]
             if missing and not self.is_union:
                 raise ValueError(f"{self.name} needs {', '.join(missing)} too")
             pairs = [(member, value[member[0]]) for member in self.members if member[0] in value]
@@ -303,6 +318,12 @@ class _Struct(Codec):
 
 def codec_of(layout: Layout) -> Codec:
     """The codec of a type."""
+    codec = _codec_of(layout)
+    codec.layout = layout
+    return codec
+
+
+def _codec_of(layout: Layout) -> Codec:
     kind = layout[0]
     if kind == "int":
         return _Int(*layout[1:])
@@ -320,6 +341,16 @@ def codec_of(layout: Layout) -> Codec:
     if kind in ("struct", "union"):
         return _Struct(kind, layout[1], layout[2], layout[3])
     return _Bytes(layout[1])
+
+
+def hashable(value: Any) -> Any:
+    """A value as what a dictionary takes for a key: arrays become tuples."""
+    if isinstance(value, list):
+        return tuple(map(hashable, value))
+    if isinstance(value, tuple):
+        items = map(hashable, value)
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
 
 
 def members_of(codec: Codec) -> list[tuple[str, int, Codec, tuple[int, int, bool] | None]]:

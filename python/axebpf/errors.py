@@ -439,6 +439,16 @@ class ClockError(AxebpfError, ValueError):
     """
 
 
+class ThreadsError(AxebpfError, ValueError):
+    """A batch that cannot be fired on several threads, or is to be on none; also a `ValueError`.
+
+    It is raised before the first event.
+
+    >>> print(ThreadsError("a batch is fired on one thread or more, not on none"))
+    a batch is fired on one thread or more, not on none
+    """
+
+
 class HelperError(AxebpfError):
     """A helper that cannot be defined: a prototype that does not parse, an id that is taken or reserved.
 

@@ -8,59 +8,38 @@ what all share, among it the raw operations of bpf(2), which take and give bytes
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.btf import Codec, Layout, codec_of
+from axebpf.entries import Entries, PerCpu, Typed
 from axebpf.errors import BenchClosed, KeyNotFound, MapError, NotFound, did_you_mean
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
+    from rich.table import Table
+    from rich.text import Text
 
     from axebpf import _native
+    from axebpf.array_map import ArrayMap as ArrayMap
+    from axebpf.cpu_values import CpuValues
     from axebpf.map_registry import *  # noqa: F403 (its __all__ is the list, once)
     from axebpf.numbered_maps import MapOfMaps as MapOfMaps
     from axebpf.numbered_maps import ProgramArray as ProgramArray
     from axebpf.numbered_maps import Things
     from axebpf.perf_events import PerfEventArray as PerfEventArray
     from axebpf.perf_events import PerfRecord as PerfRecord
+    from axebpf.queue_map import QueueMap as QueueMap
+    from axebpf.ring_buffer import RingBuffer as RingBuffer
+    from axebpf.snapshot import Snapshot as Snapshot
 
-__all__ = ["ArrayMap", "Batch", "HashMap", "Map", "MapTable", "PerCpu", "QueueMap", "RingBuffer"]
+__all__ = ["Batch", "HashMap", "Map", "MapTable", "PerCpu"]
 
 BPF_ANY, BPF_NOEXIST, BPF_EXIST = 0, 1, 2
 """Flags of `update`: create or replace, create only, replace only."""
 
-_EINVAL = 22
-
-
-class PerCpu(tuple[Any, ...]):
-    """The values of one key of a per-CPU map, one a CPU.
-
-    >>> PerCpu([3, 0, 4, 0]).sum()
-    7
-    """
-
-    __slots__ = ()
-
-    def sum(self) -> Any:
-        """All values added: numbers, or structures and arrays member by member.
-
-        >>> PerCpu([[1, [2, 3]], [4, [5, 6]]]).sum()
-        [5, [7, 9]]
-        """
-        return _added(self)
-
-
-def _added(values: Sequence[Any]) -> Any:
-    """The sum of values of one type, which is as deep as the type is."""
-    first = values[0]
-    if isinstance(first, tuple):
-        return type(first)(*(_added(members) for members in zip(*values, strict=True)))
-    if isinstance(first, list):
-        return [_added(members) for members in zip(*values, strict=True)]
-    return sum(values)
+_ENOTSUPP = 524
 
 
 def _codec(layout: Layout | None, size: int) -> Codec:
@@ -86,17 +65,13 @@ def _pieces(data: bytes, count: int) -> list[bytes]:
     return [data[i * step : (i + 1) * step] for i in range(count)]
 
 
-class Map:
+class Map(Typed):
     """A map of a bench: its kind and sizes, and the raw operations of bpf(2)."""
 
     def __init__(self, native: _native.Map, key: Layout | None, value: Layout | None, cpus: int) -> None:
+        super().__init__(_codec(key, native.key_size), _codec(value, native.value_size), cpus)
         self._native = native
-        self._cpus = cpus
         self._origin: Any = None  # of `axebpf.bench.origin`: what it was made from
-        self.key_type: Codec = _codec(key, native.key_size)
-        """How keys are typed."""
-        self.value_type: Codec = _codec(value, native.value_size)
-        """How values are typed."""
 
     @property
     def id(self) -> int:
@@ -138,11 +113,6 @@ class Map:
         """`map_extra`: of a bloom filter, how many hash functions it has (0: 5)."""
         return self._native.extra
 
-    @property
-    def per_cpu(self) -> bool:
-        """Whether each CPU has a value of its own."""
-        return "percpu" in self.type
-
     def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
         """`BPF_MAP_LOOKUP_ELEM`: the value's bytes (of a per-CPU map one a CPU, each padded to 8), or None."""
         return self._native.lookup(key, flags)
@@ -158,18 +128,6 @@ class Map:
     def next_key(self, key: bytes | None = None) -> bytes | None:
         """`BPF_MAP_GET_NEXT_KEY`: the key after this one; the first without one; None at the end."""
         return self._native.next_key(key)
-
-    def push(self, value: bytes, flags: int = BPF_ANY) -> None:
-        """Pushes to a queue or stack; with BPF_EXIST, a full one drops its oldest value first."""
-        self._native.push(value, flags)
-
-    def pop(self) -> bytes | None:
-        """Takes from a queue (the oldest) or stack (the newest); None when it is empty."""
-        return self._native.pop()
-
-    def peek(self) -> bytes | None:
-        """As `pop`, without taking."""
-        return self._native.peek()
 
     def lookup_and_delete(self, key: bytes, flags: int = 0) -> bytes | None:
         """`BPF_MAP_LOOKUP_AND_DELETE_ELEM`: the value's bytes, or None where there is no such key."""
@@ -215,6 +173,23 @@ class Map:
         """Refuses changes from the bench from now on; programs may go on. Raises MapError when it is frozen."""
         self._native.freeze()
 
+    def snapshot(self) -> Any:
+        """A copy of what is in it now. Raises MapError for a kind that cannot be read, or only by taking what is in it.
+
+        `before.diff(after)` tells two of them apart.
+        """
+        raise MapError(_ENOTSUPP, f"a {self.type} has no snapshot: it cannot be read, or only by taking", map=self.name)
+
+    def clear(self) -> None:
+        """Empties it; of an array, sets every value to zero. Raises MapError for a kind that does not forget."""
+        raise MapError(_ENOTSUPP, f"a {self.type} cannot be emptied; make another one", map=self.name)
+
+    def _dump(self) -> tuple[bytes, bytes, int]:
+        return self._native.dump()
+
+    def _shown(self) -> tuple[Iterator[tuple[Any, Any]], int]:
+        return iter(()), len(self)
+
     def __len__(self) -> int:
         """Entries that it holds now; of an array, all; of a ring buffer, records not yet consumed.
 
@@ -225,47 +200,6 @@ class Map:
     def __bool__(self) -> bool:
         return True
 
-    def _entries(self) -> Iterator[tuple[bytes, bytes]]:
-        keys, values, count = self._native.dump()
-        yield from zip(_pieces(keys, count), _pieces(values, count), strict=True)
-
-    def _decode_value(self, data: bytes | memoryview) -> Any:
-        if not self.per_cpu:
-            return self.value_type.decode(data)
-        stride = (self.value_size + 7) // 8 * 8
-        return PerCpu(self.value_type.decode(data[cpu * stride :]) for cpu in range(self._cpus))
-
-    def _encode_value(self, value: Any) -> bytes:
-        if not self.per_cpu:
-            return self._encoded("value", self.value_type, value)
-        stride = (self.value_size + 7) // 8 * 8
-        if isinstance(value, (bytes, bytearray)) and len(value) == stride * self._cpus:
-            return bytes(value)
-        values = list(value) if isinstance(value, Iterable) else [value]
-        if len(values) != self._cpus:
-            given = f"this bench has {self._cpus} CPUs, got values for {len(values)}: give one for each"
-            raise MapError(_EINVAL, given, map=self.name)
-        return b"".join(self._encoded("value", self.value_type, item).ljust(stride, b"\0") for item in values)
-
-    def _encoded(self, what: str, codec: Codec, value: Any) -> bytes:
-        try:
-            return codec.encode(value)
-        except (TypeError, ValueError) as error:
-            raise MapError(_EINVAL, f"the {what} {value!r}: {error}", map=self.name) from None
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the first entries. A ring buffer shows none, since reading takes them."""
-        from axebpf.tables import html_table
-
-        try:
-            head, rows = self._html_rows()
-            return html_table(repr(self)[1:-1], head, rows, len(self))
-        except BenchClosed:
-            return html_table(repr(self)[1:-1], [], [], 0)
-
-    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
-        return [], []
-
     def __repr__(self) -> str:
         try:
             used = f"{len(self)} of {self.max_entries}"
@@ -275,10 +209,8 @@ class Map:
         return f"<{type(self).__name__} {self.name}: {self.type} of {types}, {used}>"
 
 
-class _Keyed(Map, MutableMapping[Any, Any]):
+class _Keyed(Entries, Map, MutableMapping[Any, Any]):
     """A map with keys: a mapping. Keys and values are typed by BTF; bytes of the right length are taken as they are."""
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, key: Any) -> Any:
         """The value of a key. Raises KeyNotFound (a KeyError) where there is none."""
@@ -306,23 +238,25 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         """Deletes an entry. Raises KeyNotFound where there is none, MapError for arrays."""
         self.delete(self._encoded("key", self.key_type, key))
 
-    def __iter__(self) -> Iterator[Any]:
-        """The keys, as they are when the walk begins."""
-        return (self.key_type.decode(key) for key, _ in self._entries())
-
-    def items(self) -> Any:
-        """Keys and values, as they are when the walk begins."""
-        return [(self.key_type.decode(key), self._decode_value(value)) for key, value in self._entries()]
-
-    def values(self) -> Any:
-        """Values, as they are when the walk begins."""
-        return [self._decode_value(value) for _, value in self._entries()]
-
     def pop(self, *key_and_default: Any) -> Any:
         """As of any mapping: removes a key and gives its value."""
         if not key_and_default:
             raise TypeError("pop() takes a key; popitem() removes any entry")
         return MutableMapping.pop(self, *key_and_default)
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Removes the first entry of the walk, and gives its key and value. Raises KeyError when it is empty."""
+        first = self.next_key()
+        if first is None:
+            raise KeyNotFound(2, "it is empty", map=self.name)
+        key = self._decode_key(first)
+        return key, self.pop(first)
+
+    def clear(self) -> None:
+        """Deletes every entry."""
+        for key, _ in list(self._entries()):
+            with contextlib.suppress(KeyNotFound):  # gone meanwhile
+                self.delete(key)
 
     def update(self, *args: Any, **entries: Any) -> None:
         """As of any mapping, `update({(1, 0): 5})`; or `update(key, value, flags)` as of `Map`, with bytes."""
@@ -331,177 +265,41 @@ class _Keyed(Map, MutableMapping[Any, Any]):
         else:
             MutableMapping.update(self, *args, **entries)
 
-    def to_dict(self) -> dict[Any, Any]:
-        """A copy as a plain dictionary."""
-        return dict(self.items())
+    def per_cpu(self, cpu: int) -> CpuValues:
+        """The values of one CPU of a per-CPU map, as a mapping that reads and writes the map.
 
-    def sum(self) -> dict[Any, Any]:
-        """Of a per-CPU map, each key with its values over all CPUs added; of others, the same as `to_dict`."""
-        return {key: value.sum() if isinstance(value, PerCpu) else value for key, value in self.items()}
+        Raises MapError where the map has no values of their own for CPUs, or the bench no such CPU.
 
-    def to_numpy(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Copies of all keys and all values as arrays, in the order of the walk.
-
-        Of a per-CPU map, the values have a second axis, the CPUs.
+        >>> from axebpf import Bench
+        >>> with Bench(cpus=3) as bench:
+        ...     counts = bench.create_map("percpu_hash", 4, 8, max_entries=10)
+        ...     counts.per_cpu(1)[7] = 5
+        ...     counts[7], counts.per_cpu(1).to_dict(), counts.sum()
+        ((0, 5, 0), {7: 5}, {7: 5})
         """
-        import numpy as np
+        from axebpf.cpu_values import CpuValues
 
-        keys, values, count = self._native.dump()
-        shape: tuple[int, ...] = (count,)
-        kind: Any = self.value_type.dtype
-        if self.per_cpu:
-            shape = (count, self._cpus)
-            stride = (self.value_size + 7) // 8 * 8
-            kind = np.dtype({"names": ["value"], "formats": [kind], "offsets": [0], "itemsize": stride})
-        value_array = np.frombuffer(values, kind).reshape(shape)
-        return np.frombuffer(keys, self.key_type.dtype), value_array["value"] if self.per_cpu else value_array
+        return CpuValues(self, cpu)
 
-    def to_arrow(self) -> pa.Table:
-        """A copy as an Arrow table: a column for each member of key and value, else the columns `key` and `value`.
+    def snapshot(self) -> Snapshot:
+        """A copy of the entries as they are now: a mapping that does not change, and that can be pickled.
 
-        A per-CPU map has a row for each key and CPU, and a column `cpu`. A name that key and value share becomes
-        `key.name` and `value.name`. Enumerations are their numbers. Raises ImportError without pyarrow.
+        >>> from axebpf import Bench
+        >>> with Bench() as bench:
+        ...     counts = bench.create_map("hash", 4, 8, max_entries=10, name="COUNTS")
+        ...     counts.update({1: 5, 2: 5})
+        ...     before = counts.snapshot()
+        ...     counts.update({2: 6, 3: 1})
+        >>> before == {1: 5, 2: 5}
+        True
         """
-        import numpy as np
+        from axebpf.snapshot import Snapshot
 
-        from axebpf.tables import arrow_table, columns_of, joined
-
-        keys, values, count = self._native.dump()
-        key_columns = columns_of(self.key_type, "key", keys, count, self.key_size)
-        if not self.per_cpu:
-            return arrow_table(
-                joined(key_columns, columns_of(self.value_type, "value", values, count, self.value_size))
-            )
-        key_columns = {name: np.repeat(column, self._cpus, axis=0) for name, column in key_columns.items()}
-        key_columns["cpu"] = np.tile(np.arange(self._cpus, dtype=np.uint32), count)
-        stride = (self.value_size + 7) // 8 * 8
-        return arrow_table(
-            joined(key_columns, columns_of(self.value_type, "value", values, count * self._cpus, stride))
-        )
-
-    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
-        from axebpf.tables import HTML_ROWS
-
-        return [self.key_type.name, self.value_type.name], self.items()[:HTML_ROWS]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return self.to_dict() == dict(other.items())
+        return Snapshot(self)
 
 
 class HashMap(_Keyed):
     """A `hash`, `lru_hash` or per-CPU hash: a mutable mapping."""
-
-
-class ArrayMap(_Keyed):
-    """An `array` or `percpu_array`: a mapping of all indices from 0, whose entries cannot be deleted."""
-
-    def __iter__(self) -> Iterator[int]:
-        """The indices."""
-        return iter(range(self.max_entries))
-
-    def clear(self) -> None:
-        """Sets every value to zero."""
-        zero = bytes(len(self.lookup(bytes(4)) or b""))
-        for index in range(self.max_entries):
-            self.update(index.to_bytes(4, "little"), zero, BPF_ANY)
-
-
-class QueueMap(Map):
-    """A `queue` or `stack`. Iterating does not take: `list(q)` is what `pop` would give, one by one."""
-
-    def append(self, value: Any) -> None:
-        """Pushes a value. Raises MapError E2BIG when it is full."""
-        self.push(self._encode_value(value))
-
-    def take(self) -> Any:
-        """Pops a value. Raises IndexError when it is empty."""
-        data = self.pop()
-        if data is None:
-            raise IndexError(f"{self.name} is empty")
-        return self._decode_value(data)
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self._decode_value(value) for _, value in self._entries())
-
-    def to_numpy(self) -> np.ndarray[Any, Any]:
-        """A copy of the values as an array, in the order of `pop`."""
-        import numpy as np
-
-        return np.frombuffer(self._native.dump()[1], self.value_type.dtype)
-
-    def to_arrow(self) -> pa.Table:
-        """A copy as an Arrow table, in the order of `pop`: a column a member, else `value`."""
-        from axebpf.tables import arrow_table, columns_of
-
-        _, values, count = self._native.dump()
-        return arrow_table(columns_of(self.value_type, "value", values, count, self.value_size))
-
-    def _html_rows(self) -> tuple[list[str], list[tuple[Any, ...]]]:
-        from axebpf.tables import HTML_ROWS
-
-        return [self.value_type.name], [(value,) for value, _ in zip(self, range(HTML_ROWS), strict=False)]
-
-
-class RingBuffer(Map):
-    """A `ringbuf`. Iterating consumes: each record is given once, in the order of reservation.
-
-    `typed("slow_exit")` makes it give values of that C type instead of bytes.
-    """
-
-    def __init__(self, native: _native.Map, cpus: int, find_type: Callable[[str], Layout]) -> None:
-        super().__init__(native, None, None, cpus)
-        self._find_type = find_type
-        self._record: Codec | None = None
-
-    def typed(self, name: str) -> RingBuffer:
-        """Types the records by a structure of the object's BTF. Raises NotFound for an unknown name."""
-        self._record = codec_of(self._find_type(name))
-        return self
-
-    def consume(self) -> Any:
-        """The oldest submitted record, or None; discarded ones are passed over, a reserved one ends the reading."""
-        data = self._native.consume()
-        return data if data is None or self._record is None else self._record.decode(data)
-
-    def __iter__(self) -> Iterator[Any]:
-        while (record := self.consume()) is not None:
-            yield record
-
-    def read(self) -> list[Any]:
-        """All submitted records."""
-        return list(self)
-
-    def _next(self) -> bytes | None:
-        return self._native.consume()
-
-    def _take(self) -> tuple[Codec, bytes, int]:
-        """The type, the bytes and the number of all submitted records, each cut to the type's size."""
-        if self._record is None:
-            raise MapError(_EINVAL, "its records have no type: say which, as typed('slow_exit')", map=self.name)
-        size = self._record.size
-        records: list[bytes] = []
-        while (data := self._next()) is not None:
-            if len(data) < size:
-                message = f"record {len(records)} has {len(data)} bytes, {self._record.name} {size}"
-                raise MapError(_EINVAL, message, map=self.name)
-            records.append(data[:size])
-        return self._record, b"".join(records), len(records)
-
-    def to_numpy(self) -> np.ndarray[Any, Any]:
-        """Takes all submitted records, as an array of the type that `typed` has set. Raises MapError without one."""
-        import numpy as np
-
-        record, data, _ = self._take()
-        return np.frombuffer(data, record.dtype)
-
-    def to_arrow(self) -> pa.Table:
-        """Takes all submitted records, as an Arrow table with a column a member. Raises MapError without a type."""
-        from axebpf.tables import arrow_table, columns_of
-
-        record, data, count = self._take()
-        return arrow_table(columns_of(record, "value", data, count, record.size))
 
 
 def wrap(
@@ -523,8 +321,12 @@ def wrap(
 
         return PerfEventArray(native, cpus, find_type)
     if kind == "ringbuf":
+        from axebpf.ring_buffer import RingBuffer
+
         return RingBuffer(native, cpus, find_type)
     if kind in ("queue", "stack"):
+        from axebpf.queue_map import QueueMap
+
         return QueueMap(native, None, value, cpus)
     if kind == "lpm_trie":
         from axebpf.prefix_map import PrefixMap
@@ -534,7 +336,11 @@ def wrap(
         from axebpf.bloom_filter import BloomFilter
 
         return BloomFilter(native, None, value, cpus)
-    return (ArrayMap if kind in ("array", "percpu_array") else HashMap)(native, key, value, cpus)
+    if kind in ("array", "percpu_array"):
+        from axebpf.array_map import ArrayMap
+
+        return ArrayMap(native, key, value, cpus)
+    return HashMap(native, key, value, cpus)
 
 
 class MapTable(Mapping[str, Any]):
@@ -579,12 +385,20 @@ class MapTable(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._maps)
 
+    def _overview(self) -> tuple[str, list[str], list[tuple[Any, ...]], int]:
+        maps = [table_map for same in self._maps.values() for table_map in same]
+        rows = [(m.name, m.type, m.key_type.name, m.value_type.name, m.max_entries) for m in maps]
+        return f"Maps of {self._where}", ["name", "type", "key", "value", "max_entries"], rows, len(rows)
+
     def _repr_html_(self) -> str:
         from axebpf.tables import html_table
 
-        maps = [table_map for same in self._maps.values() for table_map in same]
-        rows = [(m.name, m.type, m.key_type.name, m.value_type.name, m.max_entries) for m in maps]
-        return html_table(f"Maps of {self._where}", ["name", "type", "key", "value", "max_entries"], rows, len(rows))
+        return html_table(*self._overview())
+
+    def __rich__(self) -> Table | Text:
+        from axebpf.tables import rich_table
+
+        return rich_table(*self._overview())
 
     def __repr__(self) -> str:
         return f"<MapTable {', '.join(self._maps) or 'empty'}>"
@@ -600,9 +414,13 @@ _BY_NUMBER = frozenset(
 
 
 _LATER = {
+    "ArrayMap": "array_map",
     **dict.fromkeys(_BY_NUMBER, "map_registry"),
     **dict.fromkeys(("MapOfMaps", "ProgramArray"), "numbered_maps"),
     **dict.fromkeys(("PerfEventArray", "PerfRecord"), "perf_events"),
+    "QueueMap": "queue_map",
+    "RingBuffer": "ring_buffer",
+    "Snapshot": "snapshot",
 }
 """Names that come when they are first used, and the module of each."""
 

@@ -15,7 +15,7 @@ gives an id.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from axebpf.btf import Layout
@@ -70,13 +70,16 @@ class _Numbered(HashMap):
     def items(self) -> Any:
         """Keys and things, as they are when the walk begins."""
         return [
-            (self.key_type.decode(key), self._thing(key, int.from_bytes(value, "little")))
-            for key, value in self._entries()
+            (self._decode_key(key), self._thing(key, int.from_bytes(value, "little"))) for key, value in self._entries()
         ]
 
     def values(self) -> Any:
         """Things, as they are when the walk begins."""
         return [value for _, value in self.items()]
+
+    def _shown(self) -> tuple[Iterator[tuple[Any, Any]], int]:
+        found = self.items()
+        return iter(found), len(found)
 
     def _encode_value(self, value: Any) -> bytes:
         known = self._known(value)
@@ -111,7 +114,10 @@ class MapOfMaps(_Numbered):
         return self._things.wrap(inner)
 
     def _known(self, value: Any) -> Any:
-        return (self._things.map(value.id) or False) if isinstance(value, Map) else None
+        if not isinstance(value, Map):
+            return None
+        known = self._things.map(value.id)
+        return False if known is None else known  # an empty queue is false too
 
 
 class ProgramArray(_Numbered):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from axebpf.errors import MapError
-from axebpf.maps import RingBuffer
+from axebpf.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,7 +36,8 @@ class PerfEventArray(RingBuffer):
 
     The bench is its reader: it opens a buffer of 64 pages for each CPU when the map is made, as readers on Linux do,
     and an entry is that of the CPU of its index. A record that finds no room is lost, which the program sees (ENOSPC)
-    and `lost` counts. `close` and `open` show what a program does without a reader.
+    and `lost` counts. `close` and `open` show what a program does without a reader. Other than those of a ring buffer,
+    records are gone also where `to_numpy` or `to_arrow` raises MapError, because one is shorter than its type.
 
     >>> from axebpf import Bench, assemble
     >>> bench = Bench(cpus=2)
@@ -57,21 +58,26 @@ class PerfEventArray(RingBuffer):
     [PerfRecord(cpu=1, time_ns=5, data=b'\x07\x00\x00\x00\x00\x00\x00\x00')]
     """
 
-    def consume(self, cpu: int | None = None) -> PerfRecord | None:
-        """The oldest record, of a CPU or of all; None when there is none."""
+    @overload
+    def consume(self, *, cpu: int | None = None) -> PerfRecord | None: ...
+    @overload
+    def consume(self, callback: Callable[[Any], object], most: int | None = None, *, cpu: int | None = None) -> int: ...
+    def consume(
+        self, callback: Callable[[Any], object] | None = None, most: int | None = None, *, cpu: int | None = None
+    ) -> Any:
+        """As of a `RingBuffer`, of a CPU or of all."""
+        return self._consume(lambda: self._oldest(cpu), callback, most)
+
+    def _oldest(self, cpu: int | None = None) -> PerfRecord | None:
         record = self._native.read(cpu)
         if record is None:
             return None
         on, time_ns, data = record
         return PerfRecord(on, time_ns, data if self._record is None else self._record.decode(data))
 
-    def __iter__(self) -> Iterator[PerfRecord]:
-        while (record := self.consume()) is not None:
-            yield record
-
     def of_cpu(self, cpu: int) -> Iterator[PerfRecord]:
         """The records of one CPU, consumed as they are given."""
-        while (record := self.consume(cpu)) is not None:
+        while (record := self._oldest(cpu)) is not None:
             yield record
 
     @property
@@ -102,6 +108,15 @@ class PerfEventArray(RingBuffer):
     def _next(self) -> bytes | None:
         record = self._native.read()
         return None if record is None else record[2]
+
+    def _take(self, size: int, name: str) -> tuple[bytes, int]:
+        """As of a `RingBuffer`, of records that may be longer: on Linux, padding follows."""
+        records: list[bytes] = []
+        while (data := self._next()) is not None:
+            if len(data) < size:
+                raise MapError(_EINVAL, f"record {len(records)} has {len(data)} bytes, {name} {size}", map=self.name)
+            records.append(data[:size])
+        return b"".join(records), len(records)
 
     def to_arrow(self) -> pa.Table:
         """Takes all records, as an Arrow table: `cpu`, `time_ns`, and a column a member, else `value` (bytes)."""

@@ -14,11 +14,27 @@ from axebpf.btf import Codec, members_of
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from rich.table import Table
+    from rich.text import Text
 
-__all__ = ["HTML_ROWS", "arrow_table", "columns_of", "html_table", "joined"]
+__all__ = ["HTML_ROWS", "arrow_table", "columns_of", "html_table", "joined", "rich_table", "strided"]
 
 HTML_ROWS = 50
 """Rows that a notebook shows of a long table."""
+
+
+def strided(dtype: np.dtype[Any], shape: tuple[int, ...], data: Any, strides: tuple[int, ...], offset: int = 0) -> Any:
+    """An array over memory: along each axis, an element begins so many bytes behind the one before.
+
+    An array type inside gives axes of its own.
+    """
+    import numpy as np
+
+    base, inside = dtype.subdtype or (dtype, ())
+    if 0 in shape:
+        return np.empty((*shape, *inside), base)
+    inner = tuple(base.itemsize * int(np.prod(inside[axis + 1 :])) for axis in range(len(inside)))
+    return np.ndarray((*shape, *inside), base, data, offset, (*strides, *inner))
 
 
 def columns_of(codec: Codec, name: str, data: bytes, count: int, stride: int) -> dict[str, Any]:
@@ -30,12 +46,7 @@ def columns_of(codec: Codec, name: str, data: bytes, count: int, stride: int) ->
     import numpy as np
 
     def view(dtype: np.dtype[Any], offset: int) -> Any:
-        # An array inside a structure is an axis of the column.
-        base, shape = dtype.subdtype or (dtype, ())
-        if count == 0:
-            return np.empty((0, *shape), base)
-        inner = tuple(base.itemsize * int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
-        return np.ndarray((count, *shape), base, data, offset, (stride, *inner))
+        return strided(dtype, (count,), data, (stride,), offset)
 
     members = members_of(codec)
     if not members:
@@ -100,3 +111,21 @@ def html_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]
     return (
         f"<p><b>{html.escape(title)}</b></p><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>{rest}"
     )
+
+
+def rich_table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]], total: int) -> Table | Text:
+    """A table for a terminal, as `html_table`; without columns only the title. Numbers stand to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = list(rows)
+    rest = Text(f"… {total - len(shown)} more") if total > len(shown) else None
+    if not head:
+        return Text("\n").join([Text(title), *([rest] if rest else [])])
+    table = Table(title=Text(title), caption=rest, title_justify="left", caption_justify="left")
+    for place, name in enumerate(head):
+        number = bool(shown) and isinstance(shown[0][place], (int, float))
+        table.add_column(Text(name), justify="right" if number else "left")
+    for row in shown:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table

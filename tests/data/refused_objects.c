@@ -23,7 +23,7 @@ SEC("tracepoint/vmm/vm_boot") int program(void *ctx) {
 //- no_programs LoadError no programs: .*does the source have SEC\("…"\) functions\?
 int number;
 
-//- no_such_kind MapError map STACKS: axebpf has no stack_trace maps; it has hash, array
+//- no_such_kind MapError map STACKS: axebpf has no stack_trace maps, which Linux has; it has hash, array
 struct {
 	__uint(type, BPF_MAP_TYPE_STACK_TRACE);
 	__uint(max_entries, 1);

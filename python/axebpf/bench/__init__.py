@@ -6,6 +6,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fnmatch
 import importlib
@@ -20,7 +21,7 @@ from axebpf import _native
 from axebpf.bench.handle import Declared, Listener, TracepointHandle, TracepointTable
 from axebpf.bench.loaded import Globals, LoadedObject
 from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
-from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun
+from axebpf.bench.program import LastRun, Link, Program, ProgramRun, ProgramStats, Step, WorstRun, unique_names
 from axebpf.bench.stats import Statistics, StatisticsTable
 from axebpf.btf import codec_of
 from axebpf.errors import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from axebpf.hypervisor import Stream, Workload
     from axebpf.numbered_maps import Things
     from axebpf.recording import Rule
+    from axebpf.snapshot import Snapshots
     from axebpf.symbols import SymbolTable
 
 __all__ = [
@@ -91,6 +93,9 @@ EVERYDAY_ENGINES = ("interpreter",)
 
 MAP_LIBRARIES = (AXVISOR_MAPS,)
 """Whose maps can be chosen. `"auto"` are those that belong to the target."""
+
+LRU_ORDERS = ("exact", "linux")
+"""By which rules a full LRU map drives entries out."""
 
 U64 = (1 << 64) - 1
 """The greatest time."""
@@ -148,10 +153,14 @@ class Bench:
     `TraceContext` as the context of every program. `engine`: `"auto"`, `"interpreter"` or `"rbpf"`; `maps`: `"auto"` or
     `"kbpf"`: the VM and the maps of AxVisor can each be chosen on target linux, with Linux's helpers. rbpf counts no
     instructions, and a program that it may never finish is refused; `endless=True` takes it, for a process that
-    somebody else can end. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot, moves only when
-    told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random numbers and of the
-    pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`: room of the trace.
-    `budget`: instructions that one run may execute.
+    somebody else can end. `lru`: which entries a full LRU map drives out: `"exact"`, the one used least recently, or
+    `"linux"`, those that Linux 6.18 would: several at a time, by lists of each CPU, so that a map may hold fewer
+    entries than it has room for, and an update of a present key may drive out others. Programs that run by turns on the
+    CPUs keep the same entries as there; what the bench itself updates counts as done on CPU 0, and what happens at the
+    same time on several CPUs has some order there and here. `cpus`: 1 to 8192. `clock`: `"manual"` (1 s after boot,
+    moves only when told), `"real"`, or the number of ns by which each event advances it. `seed` is of the random
+    numbers and of the pattern in fresh stacks. `statistics`: whether events are counted and timed. `trace_entries`:
+    room of the trace. `budget`: instructions that one run may execute.
 
     >>> with Bench() as bench:
     ...     bench.tracepoints["vmm:vm_boot"].fire(vm_id=1, duration_ns=1500)
@@ -165,6 +174,7 @@ class Bench:
         target: str = "linux",
         engine: str = "auto",
         maps: str = "auto",
+        lru: str = "exact",
         cpus: int = 4,
         clock: str | int = "manual",
         seed: int = 0,
@@ -182,6 +192,12 @@ class Bench:
                 f"target axvisor is the engine {AXVISOR_ENGINE} over the maps {AXVISOR_MAPS}, not {engine} over "
                 f"{maps}; each can be chosen on target linux"
             )
+        if lru not in LRU_ORDERS:
+            raise LoadError(
+                f"no order {lru!r} of LRU maps; they are {', '.join(LRU_ORDERS)}{did_you_mean(lru, LRU_ORDERS)}"
+            )
+        if lru != "exact" and (on_axvisor or maps == AXVISOR_MAPS):
+            raise LoadError(f"lru={lru!r} is for axebpf's own maps; those of {AXVISOR_MAPS} have an order of their own")
         if not isinstance(clock, str):
             within(ClockError, "clock", clock, 0, U64)
         within(ClockError, "cpus", cpus, 1, MAX_CPUS)
@@ -198,6 +214,7 @@ class Bench:
             "target": target,
             "engine": engine,
             "maps": maps,
+            "lru": lru,
             "endless": endless,
         }
         self._native = _native.Bench(**self._options)
@@ -464,23 +481,50 @@ class Bench:
     ) -> Any:
         """A map of its own: `type` by the kernel's name (`hash`, `percpu_array`, `ringbuf` …).
 
-        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like.
+        `inner` is for `array_of_maps` and `hash_of_maps`: a map that those which are put there must be like. `extra` is
+        Linux's `map_extra`: of a bloom filter, how many hash functions it has (0: 5); 0 for other kinds. Values have no
+        spin lock: that takes an object, whose BTF says where in a value the `struct bpf_spin_lock` is.
 
         Without a name it is `map0`, `map1` …, as they come. Raises MapError as Linux does, with ENOMEM above 16 GiB.
         `BPF_F_WRONLY_PROG` is kept and not enforced yet: a program may read such a map, which Linux refuses.
         """
         name = name or next(free for n in itertools.count() if (free := f"map{n}") not in self.maps)
         sizes = {"key_size": key_size, "value_size": value_size, "max_entries": max_entries, "flags": flags}
-        for what, number in sizes.items():
-            if not 0 <= number < 1 << 32:
-                raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {(1 << 32) - 1}", map=name)
-        template = None if inner is None else inner._native
+        for what, number, most in (*((*size, (1 << 32) - 1) for size in sizes.items()), ("extra", extra, U64)):
+            if not 0 <= number <= most:
+                raise MapError(errno.EINVAL, f"{what} is {number}; it takes 0 to {most}", map=name)
+        template = getattr(inner, "_native", None)
+        if inner is not None and template is None:
+            raise MapError(errno.EBADF, f"inner is {inner!r}; it takes a map", map=name)
         native = self._native.create_map(name, type, key_size, value_size, max_entries, flags, extra, template)
         integer = {size: ("int", size, False, "number") for size in (1, 2, 4, 8)}
         created = wrap(native, integer.get(key_size), integer.get(value_size), self.cpus, no_types(name), self._things)
         created._origin = MapOrigin({"type": type, **sizes, "extra": extra, "name": name}, inner)
         self.maps.add(created)
         return created
+
+    def snapshot(self) -> Snapshots:
+        """A copy of what is in all maps now, by name, global variables (`.data`, `.bss`) too.
+
+        `after - before` of two of them tells what changed. Ring buffers, bloom filters and maps that the bench may not
+        read are left out. Of maps of the same name, all but the first have their number behind it: `COUNTS#7`.
+
+        >>> with Bench() as bench:
+        ...     counts = bench.create_map("percpu_array", 4, 8, max_entries=3, name="COUNTS")
+        ...     before = bench.snapshot()
+        ...     counts.per_cpu(2)[1] = 5
+        ...     print(bench.snapshot() - before)
+        COUNTS:
+          ~ 1: cpu2 0 -> 5 (+5)
+        """
+        from axebpf.snapshot import Snapshots
+
+        names = unique_names((number, made.name) for number, made in self.maps.by_id.items())
+        copies = {}
+        for number, made in self.maps.by_id.items():
+            with contextlib.suppress(MapError):  # it cannot be read
+                copies[names[number]] = made.snapshot()
+        return Snapshots(copies)
 
     def helper(self, prototype: str, *, id: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Makes a Python function a helper: `@bench.helper("u64 f(u32 vm, void *buf, u32 buf__sz)", id=0x10000)`.
@@ -513,6 +557,7 @@ class Bench:
         workload: str | Workload | Stream,
         *,
         progress: Callable[[Progress], object] | None = None,
+        threads: int = 1,
         **parameters: Any,
     ) -> RunResult:
         """Runs a simulated hypervisor: fires the events of a workload, in order, at their times.
@@ -520,10 +565,13 @@ class Bench:
         `workload` is a name out of `hypervisor.WORKLOADS`, such as `boot`, or one of your own, made with
         `hypervisor.define`. `progress` is called after each piece of some thousand events. Raises HypervisorError for
         an unknown workload or a parameter out of range; ProgramFault where a program was stopped.
+
+        With `threads`, so many of them take the events of some CPUs each: see `fire_many` of a tracepoint. Raises
+        ThreadsError for what only one thread can do.
         """
         from axebpf.bench.run import fire_stream, stream_for
 
-        return fire_stream(self, stream_for(self, workload, parameters), progress)
+        return fire_stream(self, stream_for(self, workload, parameters), progress, threads)
 
     def replay(
         self,
@@ -533,6 +581,7 @@ class Bench:
         mapping: Iterable[Rule] | None = None,
         event: str | None = None,
         progress: Callable[[Progress], object] | None = None,
+        threads: int = 1,
     ) -> ReplayResult:
         r"""Fires the events of a recording: in the order of the file, at its times, on its CPUs, in its threads.
 
@@ -546,13 +595,14 @@ class Bench:
         Lines that cannot be read and events without a counterpart are counted in the result. Raises RecordingError for
         what is no recording, for a table that does not fit, and where its events are on more CPUs than the bench has:
         before the first event, unless it can be read only once, as a pipe. ProgramFault where a program was stopped.
+        `threads` are as of `run`: the recording is read on one, and events are fired on so many.
 
         >>> Bench().replay(b"vcpu0-7  [000] ..... 1.500000: vmm:vm_boot: vm_id=3 duration_ns=20\n").by_tracepoint
         {'vmm:vm_boot': 1}
         """
         from axebpf.bench.replay import replay
 
-        return replay(self, source, format, mapping, event, progress)
+        return replay(self, source, format, mapping, event, progress, threads)
 
     def compare(
         self,

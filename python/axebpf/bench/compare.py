@@ -20,10 +20,10 @@ from axebpf.bench.feed import Feed, feed_of
 from axebpf.bench.loaded import LoadedObject, programs_of
 from axebpf.bench.program import Program, unique_names
 from axebpf.bench.run import Progress
-from axebpf.bench.twin import Twin
+from axebpf.bench.twin import Twin, bench_like
 from axebpf.errors import AttachError, AxebpfError, BenchClosed, LoadError, PortabilityError, ProgramFault
-from axebpf.maps import RingBuffer
 from axebpf.portability import GAPS
+from axebpf.ring_buffer import RingBuffer
 
 if TYPE_CHECKING:
     from axebpf.bench import Bench
@@ -94,13 +94,11 @@ def compare(
     parameters: Mapping[str, Any],
 ) -> Comparison:
     """See `Bench.compare`."""
-    from axebpf.bench import Bench
-
     if bench.closed:
         raise BenchClosed
     sides = (_Side("linux", "interpreter", "auto"), _Side(target, engine, maps))
     # An option that cannot be is not a program that is refused.
-    Bench(**bench._options | sides[1]._asdict()).close()
+    bench_like(bench, sides[1]._asdict()).close()
     if sides[1].name == sides[0].name:
         raise LoadError("target linux is what the other side is compared with; choose engine='rbpf' or maps='kbpf' too")
     plan = _Plan(bench, programs_of(bench, what), feed_of(bench, workload, parameters), sides)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
+from axebpf.array_map import ArrayMap
 from axebpf.bench.comparison import MOST, MapComparison
 from axebpf.bench.origin import ObjectOrigin
-from axebpf.btf import codec_of
+from axebpf.btf import codec_of, hashable
 from axebpf.errors import MapError
-from axebpf.maps import ArrayMap, HashMap, Map, RingBuffer
+from axebpf.maps import HashMap, Map
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = ["Contents"]
 
@@ -116,7 +118,7 @@ class Contents:
         for key, left, right in self.entries():
             different += 1
             if different <= MOST:
-                keys[_hashable(key)] = (left, right)
+                keys[hashable(key)] = (left, right)
         return MapComparison(entries, different, keys)
 
 
@@ -127,13 +129,3 @@ def _values(side: Map) -> Iterable[bytes]:
             yield record
     else:
         yield from (value for _, value in side._entries())
-
-
-def _hashable(key: Any) -> Any:
-    """A key as what a dictionary takes: arrays become tuples."""
-    if isinstance(key, list):
-        return tuple(map(_hashable, key))
-    if isinstance(key, tuple):
-        items = map(_hashable, key)
-        return type(key)(*items) if hasattr(key, "_fields") else tuple(items)
-    return key

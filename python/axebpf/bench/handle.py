@@ -20,6 +20,9 @@ __all__ = ["Declared", "Listener", "TracepointHandle", "TracepointTable"]
 MAX_BATCH = 1 << 14
 """Events that are handed to the core at once: what `fire_many` splits its columns into."""
 
+MAX_BATCH_OF_THREADS = 1 << 18
+"""The same on several threads, each of which is started once a batch."""
+
 Declared = type[Tracepoint]
 """A class that declares a tracepoint."""
 
@@ -126,7 +129,9 @@ class TracepointHandle:
         """The text of its `format` file, in Linux's or AxVisor's form; without a target, in that of the bench's."""
         return self._spec.format(target or self._bench.target)
 
-    def fire_many(self, table: Any = None, /, *, time_ns: Any = None, cpu: Any = None, **columns: Any) -> int:
+    def fire_many(
+        self, table: Any = None, /, *, time_ns: Any = None, cpu: Any = None, threads: int = 1, **columns: Any
+    ) -> int:
         """Fires one event for each row of the columns: arrays or sequences of integers, or a single one for all rows.
 
         A field that is an array takes a column of two dimensions, a text (`char[16]`) one of bytes or of text.
@@ -134,6 +139,23 @@ class TracepointHandle:
         A table (a structured NumPy array, or anything with `column_names` as Arrow's) may stand for them. `time_ns`
         and `cpu` are columns too, or single values. Returns the number of events. Raises FieldError for columns of
         unequal length or values out of range, before the first event; ProgramFault where a program was stopped.
+
+        With `threads`, so many of them (at most one a CPU) take the events of some CPUs each, in their order; maps are
+        shared. Statistics, trace and how often programs ran are those of one thread. What depends on the order of
+        events of different CPUs is not: which of them finds what in a map that they share. Random numbers come from a
+        stream a CPU, and are the same for any number of threads from two. Where a program is stopped, all events before
+        that one have happened, and on other CPUs some behind it. Raises ThreadsError, before the first event, for none,
+        and for what only one thread can do: callbacks (`on`), helpers of your own, and AxVisor's VM and maps.
+
+        >>> from axebpf import Bench
+        >>> bench = Bench(cpus=4)
+        >>> exits = bench.tracepoints["vmm:vcpu_run_exit"]
+        >>> reasons = range(1000)
+        >>> cpus = [reason % 4 for reason in reasons]
+        >>> exits.fire_many(vm_id=1, vcpu_id=0, exit_reason=reasons, duration_ns=5, cpu=cpus, threads=2)
+        1000
+        >>> bench.stats["vmm:vcpu_run_exit"].total_ns
+        5000
         """
         from axebpf.columns import CPU, TIME, common_rows, read_column, read_columns, table_columns
 
@@ -141,6 +163,8 @@ class TracepointHandle:
             columns = {**table_columns(table), **columns}
             time_ns = columns.pop("time_ns", time_ns)
             cpu = columns.pop("cpu", cpu)
+        if threads != 1:
+            self._native.check_threads(threads)
         kinds = {field.name: field.type for field in self.declaration.fields}
         prepared = read_columns(self.name, kinds, columns)
         times = None if time_ns is None else read_column(self.name, "time_ns", time_ns, TIME)
@@ -150,13 +174,14 @@ class TracepointHandle:
             raise ClockError(f"there is no CPU {cpus.greatest}: this bench has CPUs 0 to {self._bench.cpus - 1}")
         times_array = None if times is None else times.spread(rows)
         cpus_array = None if cpus is None else cpus.spread(rows)
-        done = 0
-        for first in range(0, rows, MAX_BATCH):
-            part = slice(first, first + MAX_BATCH)
+        done, batch = 0, MAX_BATCH if threads == 1 else MAX_BATCH_OF_THREADS
+        for first in range(0, rows, batch):
+            part = slice(first, first + batch)
             done += self._native.fire_rows(
                 [column.part(part) for column in prepared.values()],
                 None if times_array is None else times_array[part],
                 None if cpus_array is None else cpus_array[part],
+                threads,
             )
         return done
 

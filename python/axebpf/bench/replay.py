@@ -58,8 +58,10 @@ def replay(
     mapping: Iterable[Rule] | None,
     event: str | None,
     progress: Callable[[Progress], object] | None,
+    threads: int = 1,
 ) -> ReplayResult:
     """See `Bench.replay`."""
+    bench._native.check_threads(threads)
     recording = source if isinstance(source, Recording) else Recording(source, format)
     reader, pieces = open_reader(bench, recording, mapping, event)
     natives = [handle._native for handle in bench._by_slot]
@@ -70,7 +72,7 @@ def replay(
                 reader.feed(piece, last)
             finally:
                 # The events before an error did happen.
-                events += bench._native.fire_recorded(natives, reader)
+                events += bench._native.fire_recorded(natives, reader, threads=threads)
             if progress is not None:
                 progress(Progress(events, reader.report()["last_ns"] or 0))
         done = since(bench, then, events, reader.report()["last_ns"] or 0)

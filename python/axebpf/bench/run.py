@@ -83,26 +83,29 @@ def since(bench: Bench, then: Before, events: int, time_ns: int) -> RunResult:
     )
 
 
-def fire_stream(bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None) -> RunResult:
+def fire_stream(
+    bench: Bench, stream: Iterable[Chunk], progress: Callable[[Progress], object] | None, threads: int = 1
+) -> RunResult:
     """Fires the events of a stream and says what became of them; tells `progress` after each chunk."""
+    bench._native.check_threads(threads)
     events = last = 0
     with watched(bench) as then:
         for chunk in stream:
-            events += fire_chunk(bench, chunk)
+            events += fire_chunk(bench, chunk, threads)
             last = int(chunk.time_ns[-1]) if len(chunk.time_ns) else last
             if progress is not None:
                 progress(Progress(events, last))
         return since(bench, then, events, last)
 
 
-def fire_chunk(bench: Bench, chunk: Chunk) -> int:
+def fire_chunk(bench: Bench, chunk: Chunk, threads: int = 1) -> int:
     """Fires the events of a chunk; returns how many those are."""
     from axebpf.columns import for_core
 
     handles = [bench.tracepoints[name] for name in chunk.names]
     columns = [[for_core(chunk.columns[h.name][f.name], f.type) for f in h.declaration.fields] for h in handles]
     natives = [handle._native for handle in handles]
-    return bench._native.fire_mixed(natives, chunk.order, chunk.time_ns, chunk.cpu, columns)
+    return bench._native.fire_mixed(natives, chunk.order, chunk.time_ns, chunk.cpu, columns, threads)
 
 
 def stream_for(bench: Bench, workload: str | Workload | Stream, parameters: Mapping[str, Any]) -> Stream:

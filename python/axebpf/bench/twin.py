@@ -7,15 +7,25 @@ import errno
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from axebpf.bench import Bench
+from axebpf.array_map import ArrayMap
+from axebpf.bench import AXVISOR_MAPS, Bench
 from axebpf.bench.origin import CodeOrigin, MapOrigin, ObjectOrigin
 from axebpf.bench.program import Link, Program
 from axebpf.errors import AttachError, MapError
-from axebpf.maps import ArrayMap, HashMap, Map, MapTable, QueueMap
+from axebpf.maps import HashMap, Map, MapTable
 from axebpf.numbered_maps import MapOfMaps, ProgramArray
+from axebpf.queue_map import QueueMap
 from axebpf.tracepoints import BUILTIN
 
-__all__ = ["Twin"]
+__all__ = ["Twin", "bench_like"]
+
+
+def bench_like(bench: Bench, options: dict[str, Any]) -> Bench:
+    """A fresh bench with the options of another one but for these. Raises LoadError for those that cannot be."""
+    asked = bench._options | options
+    if asked["target"] == "axvisor" or asked["maps"] == AXVISOR_MAPS:
+        asked["lru"] = "exact"  # those maps have an order of their own
+    return Bench(**asked)
 
 
 class Twin:
@@ -51,7 +61,7 @@ class Twin:
         for program in chosen:
             if program._bench is not bench or not program.loaded:
                 raise AttachError("it is not in this bench", program=program.name)
-        self.bench = Bench(**bench._options | options)
+        self.bench = bench_like(bench, options)
         """The new bench."""
         try:
             self._furnish(bench)

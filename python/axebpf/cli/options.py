@@ -137,6 +137,9 @@ class BenchOptions:
     budget: Annotated[
         int, typer.Option(min=1, help="Instructions that one run may execute.", rich_help_panel=_BENCH)
     ] = inspect.signature(Bench).parameters["budget"].default
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads that fire the events, at most one a CPU.", rich_help_panel=_BENCH)
+    ] = 1
 
     @property
     def options(self) -> dict[str, Any]:

@@ -68,4 +68,15 @@ def replay(
     if cost.any and not files:
         raise typer.BadParameter("there is no object whose programs could cost anything", param_hint="OBJECT")
     session = Session.of(recording(file, format, event), **bench.options)
-    run_and_show(session, files or [], variables or [], enable or [], trace, maps or [], rows, cost, as_json=as_json)
+    run_and_show(
+        session,
+        files or [],
+        variables or [],
+        enable or [],
+        trace,
+        maps or [],
+        rows,
+        cost,
+        bench.threads,
+        as_json=as_json,
+    )

@@ -12,8 +12,9 @@ from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.console import BAR, Column, Screen
 from axebpf.cli.session import MapView, Session
 from axebpf.cli.units import BUCKETS, duration, number, sparkline
-from axebpf.cli.values import Enums, cell, leaves
-from axebpf.maps import PerCpu, RingBuffer
+from axebpf.cli.values import Enums, cell
+from axebpf.entry_table import cells, leaves
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = [
     "count",
@@ -33,8 +34,6 @@ __all__ = [
 _LINE = re.compile(r".*\[0*(?P<cpu>\d+)\] \S+ +(?P<time>[\d.]+): (?P<event>\w+)(?:: |(\())(?P<text>.*)(?(4)\))")
 """A line of the trace in Linux's form, or in AxVisor's, which has the text in parentheses."""
 _WIDE = 92
-_MANY_CPUS = 8
-"""With more CPUs than this, only the sum of a per-CPU value is shown."""
 
 
 def objects(screen: Screen, session: Session) -> None:
@@ -160,18 +159,7 @@ def map_table(screen: Screen, view: MapView, enums: Enums, rows: int) -> None:
 
 def _cells(view: MapView, key: Any, value: Any) -> list[tuple[str, Any]]:
     """One entry as named cells."""
-    cells = leaves(key, "key") if view.keyed else [("#", key)]
-    if not isinstance(value, PerCpu):
-        return cells + leaves(value, "value")
-    if len(leaves(value[0], "")) > 1 or not isinstance(value[0], int):
-        return cells + (leaves(value.sum(), "sum") if _adds(value) else [(f"cpu{n}", v) for n, v in enumerate(value)])
-    if len(value) <= _MANY_CPUS:
-        cells += [(f"cpu{number}", item) for number, item in enumerate(value)]
-    return [*cells, ("sum", value.sum())]
-
-
-def _adds(value: PerCpu) -> bool:
-    return all(isinstance(leaf, int) for _, leaf in leaves(value[0], ""))
+    return cells(key, value, "key" if view.keyed else "#")
 
 
 def _heading(name: str, pretty: bool) -> str:

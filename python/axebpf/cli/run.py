@@ -45,7 +45,9 @@ def run(
 ) -> None:
     """Load objects, attach their programs where their sections say, run a workload, and show what came of it."""
     session = Session.open(workload.on, workload.parameters, seed=workload.seed or 0, **bench.options)
-    run_and_show(session, files, variables or [], enable or [], trace, maps or [], rows, cost, as_json=as_json)
+    run_and_show(
+        session, files, variables or [], enable or [], trace, maps or [], rows, cost, bench.threads, as_json=as_json
+    )
 
 
 def run_and_show(
@@ -57,6 +59,7 @@ def run_and_show(
     maps: Sequence[str],
     rows: int,
     cost: CostOptions,
+    threads: int,
     *,
     as_json: bool,
 ) -> None:
@@ -70,7 +73,7 @@ def run_and_show(
             session.bench.enable(name)
     if cost.cost:
         session.measure()
-    session.run()
+    session.run(threads=threads)
     chosen = views(session, maps)
     screen = Screen()
     if as_json:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from axebpf.array_map import ArrayMap
 from axebpf.bench import Bench, CostReport, Link, LoadedObject, Program, Progress, ReplayResult, RunResult, Statistics
 from axebpf.bench.differs import differing
 from axebpf.bloom_filter import BloomFilter
@@ -18,7 +19,9 @@ from axebpf.cli.progress import progress
 from axebpf.cli.source import Source, source
 from axebpf.cli.values import Enums, plain
 from axebpf.errors import AttachError, LoadError, MapError, NotFound, PortabilityWarning, ProgramFault, did_you_mean
-from axebpf.maps import ArrayMap, HashMap, Map, QueueMap, RingBuffer
+from axebpf.maps import HashMap, Map
+from axebpf.queue_map import QueueMap
+from axebpf.ring_buffer import RingBuffer
 
 __all__ = ["Attachment", "MapView", "Session", "views"]
 
@@ -121,17 +124,18 @@ class Session:
         with contextlib.suppress(ProgramFault):
             self.costs = self.source.cost(self.bench, [a.program for a in self.attached])
 
-    def run(self, tell: Callable[[Progress], object] | None = None) -> None:
+    def run(self, tell: Callable[[Progress], object] | None = None, threads: int = 1) -> None:
         """Runs the workload or replays the recording. A fault or Ctrl-C ends it early and is kept in `stopped`.
 
-        `tell` hears how far it has come; without one, the terminal does.
+        `tell` hears how far it has come; without one, the terminal does. Raises ThreadsError where so many threads
+        cannot fire the events.
         """
         try:
             if tell is not None:
-                self.result = self.source.run(self.bench, tell)
+                self.result = self.source.run(self.bench, tell, threads)
                 return
             with progress(self.source.expected) as told:
-                self.result = self.source.run(self.bench, told)
+                self.result = self.source.run(self.bench, told, threads)
         except (ProgramFault, KeyboardInterrupt) as stopped:
             self.stopped = stopped
 

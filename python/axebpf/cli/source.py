@@ -39,8 +39,8 @@ class Source(Protocol):
     def given(self) -> tuple[Stream | Recording, dict[str, Any]]:
         """What `Bench.compare` takes them as, and with which parameters."""
 
-    def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult | ReplayResult:
-        """Fires them all; `tell` hears how far it has come."""
+    def run(self, bench: Bench, tell: Callable[[Progress], object] | None, threads: int) -> RunResult | ReplayResult:
+        """Fires them all on so many threads; `tell` hears how far it has come."""
 
     def cost(self, bench: Bench, programs: Sequence[Program]) -> CostReport:
         """What these programs of the bench cost at its events."""
@@ -83,9 +83,9 @@ class SimulatedEvents:
         """The stream, which has its parameters."""
         return self.stream, {}
 
-    def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> RunResult:
+    def run(self, bench: Bench, tell: Callable[[Progress], object] | None, threads: int) -> RunResult:
         """Runs it."""
-        return bench.run(self.stream, progress=tell)
+        return bench.run(self.stream, progress=tell, threads=threads)
 
     def cost(self, bench: Bench, programs: Sequence[Program]) -> CostReport:
         """Measures it."""
@@ -137,9 +137,9 @@ class RecordedEvents:
         """The recording, and what its rows are."""
         return self.recording, {"event": self.event}
 
-    def run(self, bench: Bench, tell: Callable[[Progress], object] | None) -> ReplayResult:
+    def run(self, bench: Bench, tell: Callable[[Progress], object] | None, threads: int) -> ReplayResult:
         """Replays it."""
-        self.result = bench.replay(self.recording, event=self.event, progress=tell)
+        self.result = bench.replay(self.recording, event=self.event, progress=tell, threads=threads)
         return self.result
 
     def cost(self, bench: Bench, programs: Sequence[Program]) -> CostReport:

@@ -86,7 +86,7 @@ def trace(
                 raise _Enough
 
     try:
-        session.run(show)
+        session.run(show, bench.threads)
     except _Enough:
         return
     if lost:

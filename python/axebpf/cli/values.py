@@ -7,28 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from axebpf.cli.units import duration, number
-from axebpf.maps import PerCpu
+from axebpf.entries import PerCpu
+from axebpf.entry_table import adds
 
-__all__ = ["Enums", "cell", "leaves", "named", "plain"]
+__all__ = ["Enums", "cell", "named", "plain"]
 
 Enums = Mapping[str, type[enum.IntEnum] | type[enum.IntFlag]]
 """Meaning of numbers by the name of the member that holds them."""
-
-
-def leaves(value: Any, name: str) -> list[tuple[str, Any]]:
-    """The members of a structure by name, those of structures in it as `outer.inner`; `name` for any other value.
-
-    >>> import collections
-    >>> leaves(collections.namedtuple("key", "vm_id reason")(1, 7), "key")
-    [('vm_id', 1), ('reason', 7)]
-    """
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        found = []
-        for member, inner in zip(value._fields, value, strict=True):
-            for path, leaf in leaves(inner, ""):
-                found.append((f"{member}.{path}" if path else member, leaf))
-        return found
-    return [(name, value)]
 
 
 def cell(name: str, value: Any, enums: Enums, *, pretty: bool) -> str:
@@ -79,8 +64,7 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, PerCpu):
         whole = {"cpus": [plain(item) for item in value]}
-        adds = all(isinstance(leaf, int) for _, leaf in leaves(value[0], ""))
-        return {**whole, "sum": plain(value.sum())} if adds else whole
+        return {**whole, "sum": plain(value.sum())} if adds(value) else whole
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: plain(item) for name, item in zip(value._fields, value, strict=True)}
     if isinstance(value, (list, tuple)):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from axebpf.bloom_filter import BloomFilter
+from axebpf.entries import Entries, PerCpu, Typed
 from axebpf.errors import AxebpfError
-from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
 from axebpf.pytest_plugin.text import shown
+from axebpf.queue_map import QueueMap
+from axebpf.ring_buffer import RingBuffer
+from axebpf.snapshot import QueueSnapshot
 
 __all__ = ["explain"]
 
@@ -39,7 +42,7 @@ def _is_ours(value: object) -> bool:
     """Whether it is a map or came from one: a structure, the values of all CPUs, or a list that begins with such."""
     if isinstance(value, list):
         value = value[0] if value else None
-    return isinstance(value, (Map, PerCpu)) or (isinstance(value, tuple) and type(value).__module__ == "axebpf.btf")
+    return isinstance(value, (Typed, PerCpu)) or (isinstance(value, tuple) and type(value).__module__ == "axebpf.btf")
 
 
 def _compared(found: Any, expected: Any) -> tuple[str, list[str]]:
@@ -48,19 +51,21 @@ def _compared(found: Any, expected: Any) -> tuple[str, list[str]]:
         return f"{found.name} is a ring buffer", ["compare its records: .read(), which takes them"]
     if isinstance(found, BloomFilter):
         return f"{found.name} is a bloom filter", ["ask it for one value after the other: value in filter"]
-    if isinstance(found, QueueMap):
-        values = list(found)
-        differences = list(_differences("", values, expected)) if isinstance(expected, list) else []
-        how = "compare its values: list(...), which does not take them"
-        return f"{found.name} is a {found.type}", [*differences, how]
-    if isinstance(found, (HashMap, ArrayMap)):
+    if isinstance(found, (QueueMap, QueueSnapshot)):
+        if isinstance(expected, Iterable):
+            values = list(expected)
+            return f"{found.name} == {shown(values)}", list(_differences("", list(found), values))
+        return f"{found.name} is a {found.type}, and equals a list", [f"its values: {shown(list(found))}"]
+    if isinstance(found, Entries):
+        if isinstance(expected, Entries):
+            return f"{found!r} == {expected!r}", list(_of_map(found, expected.to_dict()))
         if isinstance(expected, Mapping):
             return f"{found.name} == {shown(dict(expected))}", list(_of_map(found, expected))
         return f"{found.name} is a map, and equals a dictionary", [f"its entries: {shown(found.to_dict())}"]
     return f"{shown(_named(found, expected))} == {shown(expected)}", list(_differences("", found, expected))
 
 
-def _of_map(found: HashMap | ArrayMap, expected: Mapping[Any, Any]) -> Iterator[str]:
+def _of_map(found: Entries, expected: Mapping[Any, Any]) -> Iterator[str]:
     """What differs, then what is missing, then what was not expected."""
     there = found.to_dict()
     like = next(iter(expected), None)
@@ -70,20 +75,21 @@ def _of_map(found: HashMap | ArrayMap, expected: Mapping[Any, Any]) -> Iterator[
     for key in expected:
         if key not in there:
             yield f"{_key(found, key, like)}: missing, expected {_value(found, expected[key])}"
-    zero = found.value_type.decode(bytes(found.value_size))
+    in_array = found.type in ("array", "percpu_array")
+    zero = found.value_type.decode(bytes(found.value_type.size))
     zeros = 0
     for key, value in there.items():
         if key in expected:
             continue
-        if isinstance(found, ArrayMap) and (all(v == zero for v in value) if found.per_cpu else value == zero):
+        if in_array and (all(v == zero for v in value) if found.is_per_cpu else value == zero):
             zeros += 1
         else:
             yield f"{_key(found, key, like)}: not expected, is {shown(value)}"
     if zeros:
-        yield f"{zeros} zeros not expected: an array has every index from 0 to {found.max_entries - 1}"
+        yield f"{zeros} zeros not expected: an array has every index from 0 to {len(found) - 1}"
 
 
-def _key(found: HashMap | ArrayMap, key: Any, like: Any) -> str:
+def _key(found: Entries, key: Any, like: Any) -> str:
     """A key by the members of its type, with the names of values that the expectation uses."""
     try:
         typed = found.key_type.decode(found.key_type.encode(key))
@@ -93,7 +99,7 @@ def _key(found: HashMap | ArrayMap, key: Any, like: Any) -> str:
     return f"[{text[1:-1] if isinstance(typed, tuple) else text}]"
 
 
-def _value(found: HashMap | ArrayMap, value: Any) -> str:
+def _value(found: Entries, value: Any) -> str:
     """An expected value by the members of its type, where it is one of it."""
     try:
         return shown(_named(found._decode_value(found._encode_value(value)), value))

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import axebpf
+from axebpf.array_map import ArrayMap
 from axebpf.bench import Program
 from axebpf.bloom_filter import BloomFilter
 from axebpf.cli.values import Enums
 from axebpf.errors import AxebpfError, SourceLine
-from axebpf.maps import ArrayMap, HashMap, Map, PerCpu, QueueMap, RingBuffer
+from axebpf.maps import HashMap, Map, PerCpu
 from axebpf.pytest_plugin.fixture import TestedBench
 from axebpf.pytest_plugin.text import shown, shown_field
+from axebpf.queue_map import QueueMap
+from axebpf.ring_buffer import RingBuffer
 from axebpf.trace import Event
 
 __all__ = ["end_in_the_test", "sections"]
@@ -122,7 +125,7 @@ def _changes(made: Map, cpus: int, enums: Enums) -> Iterator[str]:
         if count:
             yield f"{made.name} ({kind}): {count} added"
         return
-    if count * (made.key_size + made.value_size * (cpus if made.per_cpu else 1)) > LARGEST:
+    if count * (made.key_size + made.value_size * (cpus if made.is_per_cpu else 1)) > LARGEST:
         yield f"{made.name} ({kind}): {count} entries, too many to look through"
         return
     if isinstance(made, QueueMap):
@@ -133,7 +136,7 @@ def _changes(made: Map, cpus: int, enums: Enums) -> Iterator[str]:
         if isinstance(made, ArrayMap):
             kind += " without its zeros"
             zero = made.value_type.decode(bytes(made.value_size))
-            nothing = PerCpu([zero] * cpus) if made.per_cpu else zero
+            nothing = PerCpu([zero] * cpus) if made.is_per_cpu else zero
             entries = [(key, value) for key, value in entries if value != nothing]
         lines = [f"{shown(key, enums)}: {shown(value, enums)}" for key, value in entries]
     if lines:

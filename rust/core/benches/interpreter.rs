@@ -83,7 +83,7 @@ fn load(text: &str) -> Box<dyn Runnable> {
 fn run(runnable: &dyn Runnable, stack: &mut Stack, context: &Arena) -> u64 {
     let (start, len) = (context.address(), context.len() as u64);
     let window = Window { start, len, writable: true };
-    let input = Input { args: [start, len], context: window, extra: &[], host: &Nowhere, budget: 1 << 24 };
+    let input = Input { args: [start, len], context: window, extra: &[], host: &Nowhere, budget: 1 << 24, alone: true };
     // SAFETY: the context is an arena, into which nobody holds references.
     unsafe { runnable.run(stack, &input) }.result.unwrap()
 }

@@ -69,6 +69,13 @@ impl Clock {
         Ok(Clock { mode, now: AtomicU64::new(START_NS), origin: Instant::now(), cpu: AtomicU32::new(0), cpus })
     }
 
+    /// Another clock that shows the same time: from then on each is moved by itself.
+    #[must_use]
+    pub fn copy(&self) -> Clock {
+        let (now, cpu) = (self.now.load(Relaxed).into(), self.cpu().into());
+        Clock { now, cpu, mode: self.mode, origin: self.origin, cpus: self.cpus }
+    }
+
     /// What moves this clock.
     #[must_use]
     pub const fn mode(&self) -> ClockMode {

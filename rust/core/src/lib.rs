@@ -2,13 +2,14 @@
 //!
 //! Rooms, lowest floor first; a room uses only rooms of lower floors:
 //!
-//! `errno fault isa btf clock memory nearest` → `map program symbol` → `object helper` → `verifier` →
+//! `errno fault isa btf clock memory held nearest` → `map program symbol` → `object helper` → `verifier` →
 //! `engine` → `portability` → `axvisor event` → `recording kvm` → `bench`
 
 pub mod btf;
 pub mod clock;
 pub mod errno;
 pub mod fault;
+pub mod held;
 pub mod isa;
 pub mod memory;
 mod nearest;

@@ -4,12 +4,16 @@
 //! *window*: the live stack frames, the context, one map value, one reserved ring-buffer record.
 //! [`Memory`] keeps the windows hit last, so that the common check is one to three comparisons.
 
+pub mod relaxed;
+
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use crate::errno::Errno;
 use crate::fault::Fault;
+use crate::held::{Held, Record};
+use relaxed::Word;
 
 /// A stretch of memory that may be accessed as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,12 @@ pub trait Region: Send + Sync {
     ///
     /// The window must stay valid memory for as long as the region lives.
     fn window(&self, address: u64) -> Option<Window>;
+
+    /// Why an access of `size` bytes at an address is refused, where there is more to say than that no window has them.
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        let _ = (address, size);
+        None
+    }
 
     /// A stable name for an address of this region, such as `EXITS[3]+8`.
     fn describe(&self, address: u64) -> Option<String>;
@@ -155,7 +165,7 @@ impl<'a> Bytes<'a> {
     #[must_use]
     pub fn get(self, index: usize) -> Option<u8> {
         // SAFETY: `self` is valid for reads of its length.
-        (index < self.len).then(|| unsafe { self.start.add(index).read() })
+        (index < self.len).then(|| unsafe { u8::load(self.start.add(index)) })
     }
 
     /// The bytes before an index and those from it on, if there are as many.
@@ -172,7 +182,7 @@ impl<'a> Bytes<'a> {
     pub fn be_u64_at(self, index: usize) -> Option<u64> {
         let inside = self.len >= 8 && index <= self.len - 8;
         // SAFETY: eight bytes from there on are readable.
-        inside.then(|| u64::from_be(unsafe { self.start.add(index).cast::<u64>().read_unaligned() }))
+        inside.then(|| u64::from_be(unsafe { u64::load(self.start.add(index).cast()) }))
     }
 
     /// A copy.
@@ -180,7 +190,7 @@ impl<'a> Bytes<'a> {
     pub fn to_vec(self) -> Vec<u8> {
         let mut out = vec![0; self.len];
         // SAFETY: `self` is valid for reads of its length, `out` is a fresh block of that length.
-        unsafe { std::ptr::copy_nonoverlapping(self.start, out.as_mut_ptr(), self.len) };
+        unsafe { relaxed::copy(self.start, out.as_mut_ptr(), self.len) };
         out
     }
 
@@ -190,14 +200,14 @@ impl<'a> Bytes<'a> {
     /// `to` must be valid for writes of `self.len()` bytes.
     pub unsafe fn copy_to(self, to: *mut u8) {
         // SAFETY: the caller answers for `to`; `copy` allows an overlap.
-        unsafe { std::ptr::copy(self.start, to, self.len) };
+        unsafe { relaxed::copy(self.start, to, self.len) };
     }
 
     /// The first four bytes as a little-endian number, if there are exactly four.
     #[must_use]
     pub fn as_u32(self) -> Option<u32> {
         // SAFETY: four bytes are readable.
-        (self.len == 4).then(|| u32::from_le(unsafe { self.start.cast::<u32>().read_unaligned() }))
+        (self.len == 4).then(|| u32::from_le(unsafe { u32::load(self.start.cast()) }))
     }
 }
 
@@ -245,16 +255,21 @@ impl<'a> BytesMut<'a> {
 
     /// Copies `from` to the front; bytes that do not fit are left out.
     pub fn fill_from(&mut self, from: &[u8]) {
-        let n = from.len().min(self.len);
-        // SAFETY: `n` bytes are readable in `from` and writable here; `copy` allows an overlap.
-        unsafe { std::ptr::copy(from.as_ptr(), self.start, n) };
+        self.write_at(0, from);
+    }
+
+    /// Copies `from` to an index; bytes that do not fit are left out.
+    pub fn write_at(&mut self, index: usize, from: &[u8]) {
+        let n = from.len().min(self.len.saturating_sub(index));
+        // SAFETY: `n` bytes are readable in `from` and writable here from the index on; `copy` allows an overlap.
+        unsafe { relaxed::copy(from.as_ptr(), self.start.wrapping_add(index), n) };
     }
 
     /// Zeroes all bytes from `from` on.
     pub fn zero_from(&mut self, from: usize) {
         if from < self.len {
             // SAFETY: inside the writable bytes.
-            unsafe { std::ptr::write_bytes(self.start.add(from), 0, self.len - from) };
+            unsafe { relaxed::zero(self.start.add(from), self.len - from) };
         }
     }
 }
@@ -305,9 +320,15 @@ pub struct Memory<'r> {
     /// What the program takes for the context's first byte; the window may begin behind it.
     context_start: u64,
     extra: Vec<Window>,
-    /// Ring-buffer records that the run has reserved and not yet given up.
-    reserved: Vec<u64>,
+    /// What the run must give up, and its dynptrs.
+    pub(crate) held: Held,
+    /// Whether some values have parts that are not accessible.
+    has_gaps: bool,
+    /// Whether nobody else uses this memory meanwhile.
+    alone: bool,
     regions: &'r dyn Region,
+    /// It stays on the thread of its run, which the regions may count on.
+    local: PhantomData<*const ()>,
 }
 
 impl<'r> Memory<'r> {
@@ -332,8 +353,11 @@ impl<'r> Memory<'r> {
             context_writable: context.writable,
             context_start,
             extra: Vec::new(),
-            reserved: Vec::new(),
+            held: Held::NOTHING,
+            has_gaps: false,
+            alone: false,
             regions,
+            local: PhantomData,
         }
     }
 
@@ -352,11 +376,30 @@ impl<'r> Memory<'r> {
             context_writable: self.context_writable,
             context_start: self.context_start,
             extra: self.extra.clone(),
-            reserved: Vec::new(),
+            held: Held::NOTHING,
+            has_gaps: false,
+            alone: self.alone,
             regions,
+            local: PhantomData,
         };
         memory.set_frames(depth);
         memory
+    }
+
+    /// Says that nobody else uses the memory of this run meanwhile, so that its atomic instructions may be plain ones.
+    ///
+    /// # Safety
+    /// It must be so: no other thread may access memory of `regions` while the run lasts.
+    #[inline(always)]
+    pub unsafe fn set_alone(&mut self) {
+        self.alone = true;
+    }
+
+    /// Whether nobody else uses this memory meanwhile.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// The address that the program was given for its context; 0 where there is none.
@@ -373,22 +416,23 @@ impl<'r> Memory<'r> {
         self.extra.push(window);
     }
 
-    /// Notes that the run has reserved a ring-buffer record.
-    pub fn reserved(&mut self, record: u64) {
-        self.reserved.push(record);
-    }
-
-    /// Notes that it has given the record up.
-    pub fn released(&mut self, record: u64) {
-        self.reserved.retain(|reserved| *reserved != record);
-        self.forget(record);
-    }
-
-    /// Records that are still reserved.
+    /// Makes a ring-buffer record that the run has reserved accessible, to this run alone, until it gives it up.
+    ///
+    /// # Safety
+    /// The record must be writable memory of its ring buffer until then, and afterwards valid memory for the whole of `'r`.
     #[inline]
-    #[must_use]
-    pub fn outstanding(&self) -> &[u64] {
-        &self.reserved
+    pub unsafe fn hold(&mut self, record: Record) {
+        self.held.hold(record);
+        // SAFETY: the caller answers for it.
+        unsafe { self.expect(Window { start: record.start, len: record.len, writable: true }) };
+    }
+
+    /// The run gives up the record that begins at an address, if it holds one.
+    #[inline]
+    pub fn give_up(&mut self, start: u64) -> Option<Record> {
+        let record = self.held.give_up(start)?;
+        self.forget(start);
+        Some(record)
     }
 
     /// Takes back what [`Memory::allow`] made accessible.
@@ -407,6 +451,13 @@ impl<'r> Memory<'r> {
                 *cached = Cached::NONE;
             }
         }
+    }
+
+    /// How far below the end of its frame an address of the live stack is: for r10 - 16, 16.
+    #[must_use]
+    pub fn below_frame_end(&self, address: u64) -> Option<u64> {
+        let offset = address.wrapping_sub(self.stack.start);
+        (offset < self.stack.limit[0]).then(|| FRAME - offset % FRAME)
     }
 
     /// Address of the first byte of the stack block. Frame `n` ends at `stack_start() + (n + 1) * FRAME`.
@@ -454,6 +505,23 @@ impl<'r> Memory<'r> {
         self.read = cached;
         if window.writable {
             self.write = cached;
+        }
+    }
+
+    /// Says that values of the maps may have spin locks, which loads and stores must not touch: windows are asked for.
+    pub fn set_gaps(&mut self) {
+        self.has_gaps = true;
+    }
+
+    /// As [`Memory::expect`], for the whole value of a map.
+    ///
+    /// # Safety
+    /// As for [`Memory::expect`].
+    #[inline]
+    pub unsafe fn expect_value(&mut self, value: Window) {
+        if !self.has_gaps {
+            // SAFETY: the caller answers for it.
+            unsafe { self.expect(value) };
         }
     }
 
@@ -582,7 +650,8 @@ impl<'r> Memory<'r> {
     fn lookup(&self, address: u64) -> Option<Window> {
         let inside = |w: &&Window| address.wrapping_sub(w.start) < w.len;
         let live = Window { start: self.stack.start, len: self.stack.limit[0], writable: true };
-        [live, self.context()].iter().chain(&self.extra).find(inside).copied().or_else(|| self.regions.window(address))
+        let known = [live, self.context()].iter().chain(&self.extra).find(inside).copied();
+        known.or_else(|| self.held.window(address)).or_else(|| self.regions.window(address))
     }
 
     /// Looks for the window of an access of `size` bytes, and remembers it as the one hit last.
@@ -609,7 +678,18 @@ impl<'r> Memory<'r> {
         Ok(())
     }
 
+    /// The fault of an atomic instruction whose address is no multiple of its size; none in the context, which no other
+    /// run has, and where the host decides what is aligned. Linux's verifier refuses it everywhere.
+    #[cold]
+    #[must_use]
+    pub fn misaligned(&self, address: u64, size: u64) -> Option<Box<Fault>> {
+        let offset = address.wrapping_sub(self.context.start);
+        let why = "misaligned: the address of an atomic instruction is a multiple of its size";
+        (offset >= self.context.limit[0]).then(|| self.fault(address, size, true, why))
+    }
+
     fn fault(&self, address: u64, size: u64, write: bool, why: &'static str) -> Box<Fault> {
+        let why = self.regions.forbids(address, size).unwrap_or(why);
         Box::new(Fault::Memory { address, size, write, place: self.describe(address), why })
     }
 }

@@ -47,6 +47,13 @@ impl ProgramType {
         ProgramType::ALL.iter().find(|(of, _)| *of == self).map_or("", |(_, name)| name)
     }
 
+    /// Whether its programs may use maps whose values have spin locks. Measured on Linux 6.18, which refuses them to
+    /// tracing programs and to socket filters.
+    #[must_use]
+    pub const fn may_lock(self) -> bool {
+        matches!(self, ProgramType::Syscall | ProgramType::Xdp | ProgramType::Mem)
+    }
+
     /// The type of a name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<ProgramType> {

@@ -367,7 +367,14 @@ fn run(text: &str, maps: &[Arc<dyn Map>], seed: u64) -> Option<u64> {
     // SAFETY: inside the arena, into which nobody holds references.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), context.as_ptr(), bytes.len()) };
     let window = Window { start: context.address(), len: 64, writable: true };
-    let input = Input { args: [context.address(), 64], context: window, extra: &[], host: &world, budget: 1 << 40 };
+    let input = Input {
+        args: [context.address(), 64],
+        context: window,
+        extra: &[],
+        host: &world,
+        budget: 1 << 40,
+        alone: false,
+    };
     // SAFETY: the context is an arena, into which nobody holds references.
     let _outcome = unsafe { runnable.run(&mut Stack::new(0).unwrap(), &input) };
     Some(world.executed.get())

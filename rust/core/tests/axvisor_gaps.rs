@@ -47,7 +47,7 @@ fn run(gap: &Gap, options: Options) -> Result<String, BenchError> {
             let stamp = bench.stamp(Some(5000), None).map_err(|error| *error)?;
             bench.fire(tracepoint, &stamp, &record).map_err(|error| *error)?;
             let mut value = Vec::new();
-            bench.map(maps[0].1).unwrap().map.lookup_user(&[0; 4], 0, &mut value)?;
+            bench.map(maps[0].1).unwrap().lookup_user(&[0; 4], 0, &mut value)?;
             u64::from_le_bytes(value.try_into().unwrap())
         }
     };

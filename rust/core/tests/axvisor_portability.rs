@@ -322,7 +322,7 @@ fn comes_to(text: &str, map: GapMap, target: Target) -> Outcome {
     let mut entries = Vec::new();
     for key in 0..4_u32 {
         let mut value = Vec::new();
-        let _missing = bench.map(created).unwrap().map.lookup_user(&key.to_le_bytes(), 0, &mut value);
+        let _missing = bench.map(created).unwrap().lookup_user(&key.to_le_bytes(), 0, &mut value);
         entries.push(value);
     }
     Ok((results, entries.concat()))

@@ -9,7 +9,7 @@ use axebpf_core::bench::{Bench, BenchError, ByHand, CustomHelpers, EngineKind, H
 use axebpf_core::event::{FieldSpec, TracepointSpec, Value};
 use axebpf_core::fault::Fault;
 use axebpf_core::isa::{Insn, assemble};
-use axebpf_core::map::{BPF_F_RDONLY_PROG, MapKind, MapSpec};
+use axebpf_core::map::{BPF_F_RDONLY_PROG, LruOrder, MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 
 const LINUX: Options = Options {
@@ -22,6 +22,7 @@ const LINUX: Options = Options {
     target: Target::Linux,
     engine: EngineKind::Interpreter,
     maps: MapLibrary::Own,
+    lru: LruOrder::Exact,
     endless: false,
 };
 const RBPF: Options = Options { engine: EngineKind::Rbpf, ..LINUX };
@@ -65,7 +66,7 @@ fn fault(bench: &Bench, program: usize) -> String {
 
 fn value(bench: &Bench, map: usize, key: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    bench.map(map).unwrap().map.lookup_user(key, 0, &mut out).unwrap();
+    bench.map(map).unwrap().lookup_user(key, 0, &mut out).unwrap();
     out
 }
 
@@ -139,7 +140,7 @@ fn pointers_to_one_value_are_one_and_see_what_helpers_change() {
             // Only an array's update is in place: of a hash, r6 points to the old element afterwards.
             let bench = bench(options);
             let counter = map(&bench, kind, 4, 8, 2, 0);
-            bench.map(counter).unwrap().map.update_user(&[0; 4], &5_u64.to_le_bytes(), 0).unwrap();
+            bench.map(counter).unwrap().update_user(&[0; 4], &5_u64.to_le_bytes(), 0).unwrap();
             let program = load(&bench, &[counter], &text);
             assert_eq!(run(&bench, program).result, Ok(7), "{options:?} {kind:?}");
             if kind == MapKind::Array {
@@ -183,14 +184,14 @@ fn globals_are_memory_that_every_run_has() {
         let bench = bench(options);
         let data = map(&bench, MapKind::Array, 4, 12, 1, 0);
         let initial = [5, 0, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0];
-        bench.map(data).unwrap().map.update_user(&[0; 4], &initial, 0).unwrap();
+        bench.map(data).unwrap().update_user(&[0; 4], &initial, 0).unwrap();
         let program = load(&bench, &[data], text);
         for _ in 0..2 {
             assert_eq!(run(&bench, program).result, Ok(5), "{options:?}");
         }
         assert_eq!(value(&bench, data, &[0; 4])[8], 12, "{options:?}");
         // What the bench changes between two runs, the next one sees.
-        bench.map(data).unwrap().map.update_user(&[0; 4], &[6; 12], 0).unwrap();
+        bench.map(data).unwrap().update_user(&[0; 4], &[6; 12], 0).unwrap();
         assert_eq!(run(&bench, program).result, Ok(6), "{options:?}");
     }
 }
@@ -376,7 +377,7 @@ fn ring_buffer_records_reach_the_ring() {
         // Enough to wrap around several times.
         for _ in 0..500 {
             assert_eq!(run(&bench, program).result, Ok(56), "{options:?}");
-            let map = &bench.map(ring).unwrap().map;
+            let map = bench.map(ring).unwrap();
             assert_eq!(map.len(), 2);
             let mut taken = Vec::new();
             assert_eq!(map.consume_user(&mut taken), Ok(true));
@@ -399,7 +400,7 @@ fn a_record_that_a_run_leaves_behind_is_discarded_and_a_wrong_one_is_a_fault() {
         let wrong = load(&bench, &[ring], "r1 = r10\nr1 += -16\nr2 = 0\ncall submit#132\nexit");
         let told = fault(&bench, wrong);
         assert!(told.contains("stack-16 is no reserved record"), "{told}");
-        let map = &bench.map(ring).unwrap().map;
+        let map = bench.map(ring).unwrap();
         let mut taken = Vec::new();
         assert_eq!((map.len(), map.consume_user(&mut taken)), (0, Ok(false)), "{options:?}");
     }
@@ -506,7 +507,7 @@ fn each_look_up_on_axvisor_is_a_copy_of_its_own() {
     );
     let bench = bench(AXVISOR);
     let values = map(&bench, MapKind::Array, 4, 8, 1, 0);
-    bench.map(values).unwrap().map.update_user(&[0; 4], &100_u64.to_le_bytes(), 0).unwrap();
+    bench.map(values).unwrap().update_user(&[0; 4], &100_u64.to_le_bytes(), 0).unwrap();
     assert_eq!(run(&bench, load(&bench, &[values], &text)).result, Ok(108));
 }
 

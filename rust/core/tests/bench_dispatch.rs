@@ -469,7 +469,7 @@ fn maps_of_programs_and_bench_are_the_same() {
     let columns = [Column::U64(&a), Column::U64(&b)];
     bench.fire_rows(tracepoint(&bench, 0), &columns, None, Some(&cpus), &mut || Ok(())).unwrap();
     let mut values = Vec::new();
-    bench.map(map).unwrap().map.lookup_user(&[0; 4], 0, &mut values).unwrap();
+    bench.map(map).unwrap().lookup_user(&[0; 4], 0, &mut values).unwrap();
     let values: Vec<u64> = values.chunks(8).map(|value| u64::from_le_bytes(value.try_into().unwrap())).collect();
     assert_eq!(values, [2, 3, 0, 5]);
 }

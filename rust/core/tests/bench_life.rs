@@ -17,7 +17,9 @@ fn array(bench: &Bench) -> (usize, Weak<dyn Map>) {
     let (kind, name) = (MapKind::Array, "COUNT".to_owned());
     let spec = MapSpec { name, kind, key_size: 4, value_size: 8, max_entries: 1, flags: 0, extra: 0 };
     let index = bench.create_map(spec).unwrap();
-    let weak = Arc::downgrade(&bench.map(index).unwrap().map);
+    let map = bench.map(index).unwrap();
+    // SAFETY: nobody calls the map by this.
+    let weak = Arc::downgrade(unsafe { map.shared() });
     (index, weak)
 }
 

@@ -12,7 +12,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The floors, lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["errno", "fault", "isa", "btf", "clock", "memory", "nearest"],
+    &["errno", "fault", "isa", "btf", "clock", "memory", "held", "nearest"],
     &["map", "program", "symbol"],
     &["object", "helper"],
     &["verifier"],

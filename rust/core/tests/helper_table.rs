@@ -110,7 +110,8 @@ fn the_helpers_of_tracing_programs_are_offered() {
     ]
     .into_iter()
     .flatten()
-    .chain([164, 165, 174, 177, 181, 182, 195, 208]);
+    .chain([164, 165, 174, 177, 181, 182, 195, 208])
+    .chain(197..=203);
     for id in ids {
         assert!(helper::check(id, Some(ProgramType::Tracepoint), true).is_ok(), "{id}");
     }
@@ -131,13 +132,22 @@ fn prototypes_agree_with_the_kinds_of_their_arguments() {
             let scalar = matches!(kind, ArgKind::Size | ArgKind::SizeOrZero | ArgKind::AllocSize);
             assert!(*kind == ArgKind::Anything || pointer != scalar, "{}: {param} is {kind:?}", row.name);
         }
-        let pointer = matches!(offered.result, ReturnKind::MapValueOrNull | ReturnKind::RingRecordOrNull);
+        let pointer = matches!(
+            offered.result,
+            ReturnKind::MapValueOrNull | ReturnKind::RingRecordOrNull | ReturnKind::DynptrMemoryOrNull
+        );
         assert_eq!(offered.returns.ends_with('*'), pointer, "{}", row.name);
         // bpf_tail_call has a C result and leaves nothing in r0.
         let void = offered.returns == "void" || row.id == helper::TAIL_CALL;
         assert_eq!(void, offered.result == ReturnKind::Void, "{}", row.name);
         for (index, kind) in offered.args.iter().enumerate() {
-            let memory = [ArgKind::MemRead, ArgKind::MemReadOrNull, ArgKind::MemWrite, ArgKind::MemWriteOrNull];
+            let memory = [
+                ArgKind::MemRead,
+                ArgKind::MemReadOrNull,
+                ArgKind::MemWrite,
+                ArgKind::MemWriteOrNull,
+                ArgKind::DynptrMemory,
+            ];
             if matches!(kind, ArgKind::Size | ArgKind::SizeOrZero) {
                 assert!(memory.contains(&offered.args[index - 1]), "{}: a size of no memory", row.name);
             }

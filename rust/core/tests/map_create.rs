@@ -141,7 +141,7 @@ fn every_refusal_names_the_rule() {
         (
             MapSpec { kind: MapKind::StackTrace, ..good.clone() },
             "EOPNOTSUPP",
-            "map M: axebpf has no stack_trace maps; it has hash, array, prog_array, perf_event_array, percpu_hash, \
+            "map M: axebpf has no stack_trace maps, which Linux has; it has hash, array, prog_array, perf_event_array, percpu_hash, \
              percpu_array, lru_hash, lru_percpu_hash, lpm_trie, array_of_maps, hash_of_maps, queue, stack, ringbuf, \
              bloom_filter",
         ),

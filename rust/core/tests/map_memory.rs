@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Map, MapKind};
+use axebpf_core::map::{
+    BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Creation, Entries, LruOrder, Map, MapKind, create_as,
+    lookup_and_delete_batch,
+};
 use axebpf_core::memory::{Arena, Bytes, Window};
-use map_support::{get, map};
+use map_support::{Random, get, map, spec};
 
 fn address(value: Option<NonNull<u8>>) -> u64 {
     value.expect("it exists").as_ptr() as u64
@@ -207,5 +210,60 @@ fn a_new_key_of_a_program_is_zero_on_the_other_cpus() {
         map.update(1, Bytes::from(&[2; 4][..]), Bytes::from(&[5; 8][..]), 0).expect("room");
         assert_eq!(get(map.as_ref(), &[2; 4]), Ok([[0; 8], [5; 8]].concat()));
         assert_eq!(get(map.as_ref(), &[1; 4]), Err(Errno::ENOENT));
+    }
+}
+
+#[test]
+fn a_value_stays_memory_whatever_becomes_of_its_entry() {
+    const KEYS: u64 = 12;
+    for (kind, flags, lru) in [
+        (MapKind::Array, 0, LruOrder::Exact),
+        (MapKind::PercpuArray, 0, LruOrder::Exact),
+        (MapKind::Hash, 0, LruOrder::Exact),
+        (MapKind::Hash, BPF_F_NO_PREALLOC, LruOrder::Exact),
+        (MapKind::PercpuHash, 0, LruOrder::Exact),
+        (MapKind::PercpuHash, BPF_F_NO_PREALLOC, LruOrder::Exact),
+        (MapKind::LruHash, 0, LruOrder::Exact),
+        (MapKind::LruHash, 0, LruOrder::Linux),
+        (MapKind::LruHash, BPF_F_NO_COMMON_LRU, LruOrder::Linux),
+        (MapKind::LruPercpuHash, 0, LruOrder::Exact),
+        (MapKind::LruPercpuHash, 0, LruOrder::Linux),
+        (MapKind::LpmTrie, BPF_F_NO_PREALLOC, LruOrder::Exact),
+    ] {
+        let indexed = kind.name().ends_with("array");
+        let key_of = |n: u64| match kind {
+            MapKind::LpmTrie => [(16 + n as u32).to_le_bytes(), [10, n as u8, 0, 0]].concat(),
+            _ => (n as u32).to_le_bytes().to_vec(),
+        };
+        let entries = if kind == MapKind::LpmTrie || indexed { KEYS as u32 } else { 5 };
+        let spec = spec(kind, key_of(0).len() as u32, 16, entries, flags);
+        let map = create_as(spec, 2, &Creation { lru, ..Creation::default() }).expect("a valid spec");
+        let mut random = Random(7);
+        let mut held = BTreeSet::new();
+        for _ in 0..4000 {
+            let (key, cpu) = (key_of(random.below(KEYS)), random.below(2) as u32);
+            let bytes = Bytes::from(key.as_slice());
+            // What comes of each shows in what is held.
+            match random.below(10) {
+                0..4 => drop(map.update(cpu, bytes, Bytes::from(&[1; 16][..]), random.below(3))),
+                4 => drop(map.delete(bytes)),
+                5 => drop(map.update_user(&key, &[2; 32][..if kind.is_per_cpu() { 32 } else { 16 }], 0)),
+                6 => drop(map.lookup_and_delete_user(&key, 0, &mut Vec::new())),
+                7 if random.once_in(8) => {
+                    let _end = lookup_and_delete_batch(map.as_ref(), None, 2, 0, &mut Entries::default());
+                }
+                _ => held.extend(map.lookup(cpu, bytes).map(|value| value.as_ptr() as u64)),
+            }
+            for value in &held {
+                assert_eq!(
+                    map.window(*value),
+                    Some(Window { start: *value, len: 16, writable: true }),
+                    "{kind:?} {lru:?}"
+                );
+                // SAFETY: the window that was just found; nobody else uses the map.
+                unsafe { (*value as *mut u64).write((*value as *mut u64).read() + 1) };
+            }
+        }
+        assert!(held.len() >= 5, "{kind:?} {lru:?}: {held:?}");
     }
 }

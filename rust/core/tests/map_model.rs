@@ -6,6 +6,7 @@ mod map_support;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
 use axebpf_core::map::{
@@ -13,7 +14,15 @@ use axebpf_core::map::{
     delete_batch, lookup_and_delete_batch, lookup_batch, update_batch,
 };
 use axebpf_core::memory::{Bytes, BytesMut};
-use map_support::{Random, get, map, spec, walk};
+use map_support::{Random, get, spec, walk};
+
+/// A map as a bench has it: alone.
+fn map(kind: MapKind, key_size: u32, value_size: u32, max_entries: u32, flags: u32) -> Arc<dyn Map> {
+    let map = map_support::map(kind, key_size, value_size, max_entries, flags);
+    // SAFETY: a test has its map to itself, on one thread.
+    unsafe { map.set_alone(true) };
+    map
+}
 
 fn bytes(slice: &[u8]) -> Bytes<'_> {
     Bytes::from(slice)

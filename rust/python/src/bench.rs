@@ -1,5 +1,6 @@
 //! `Bench`, `Tracepoint` and `Link`: the bench behind its lock.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use axebpf_core::clock::ClockMode;
 use axebpf_core::event::{self, Slot, Stamp};
 use axebpf_core::fault::{Fault, Foreign};
 use axebpf_core::helper::VmContext;
-use axebpf_core::map::{MapKind, MapSpec};
+use axebpf_core::map::{LruOrder, MapKind, MapSpec};
 use axebpf_core::memory::Memory;
 use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use pyo3::exceptions::PyTypeError;
@@ -28,10 +29,25 @@ use crate::statistics::Statistics;
 
 /// A bench, and the lock that lets one thread at a time use it, re-entrantly.
 pub(crate) struct Shared {
-    lock: ReentrantMutex<bench::Bench>,
+    lock: ReentrantMutex<Movable>,
     closed: AtomicBool,
     /// What whoever closed it has to say about that.
     why: OnceLock<String>,
+}
+
+/// A bench that any thread may use which has the lock.
+pub(crate) struct Movable(bench::Bench);
+
+// SAFETY: a bench stays on its thread because its maps do, which must not be called by two threads at once. Here they
+// are not: a `Map` calls its map under the lock of the bench.
+unsafe impl Send for Movable {}
+
+impl Deref for Movable {
+    type Target = bench::Bench;
+
+    fn deref(&self) -> &bench::Bench {
+        &self.0
+    }
 }
 
 impl Shared {
@@ -39,13 +55,13 @@ impl Shared {
     ///
     /// Whoever waits holds no GIL, because the thread that has the bench may need it to go on.
     #[inline]
-    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+    pub(crate) fn enter(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, Movable>> {
         self.check_open(py)?;
         self.lock.try_lock().map_or_else(|| self.wait(py), Ok)
     }
 
     #[cold]
-    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, bench::Bench>> {
+    fn wait(&self, py: Python<'_>) -> PyResult<ReentrantMutexGuard<'_, Movable>> {
         loop {
             py.detach(|| drop(self.lock.lock()));
             self.check_open(py)?;
@@ -168,7 +184,7 @@ impl Bench {
     #[new]
     #[pyo3(signature = (
         *, cpus, clock, seed, statistics, trace_entries, budget,
-        target="linux", engine="auto", maps="auto", endless=false
+        target="linux", engine="auto", maps="auto", lru="exact", endless=false
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of one Python call")]
     fn new(
@@ -182,6 +198,7 @@ impl Bench {
         target: &str,
         engine: &str,
         maps: &str,
+        lru: &str,
         endless: bool,
     ) -> PyResult<Bench> {
         let target = crate::portability::target(py, target)?;
@@ -189,6 +206,7 @@ impl Bench {
             [("auto", EngineKind::Interpreter), ("interpreter", EngineKind::Interpreter), ("rbpf", EngineKind::Rbpf)];
         let engine = choice(py, "engine", engine, &engines)?;
         let maps = choice(py, "maps", maps, &[("auto", MapLibrary::Own), ("kbpf", MapLibrary::Kbpf)])?;
+        let lru = choice(py, "lru", lru, &[("exact", LruOrder::Exact), ("linux", LruOrder::Linux)])?;
         let clock = match clock {
             ClockArgument::Step(ns) => ClockMode::Step(ns),
             ClockArgument::Name(name) if name == "manual" => ClockMode::Manual,
@@ -198,13 +216,14 @@ impl Bench {
                 return Err(exception(py, "ClockError", (message,), &[]));
             }
         };
-        let options = Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, endless };
+        let options =
+            Options { cpus, clock, seed, statistics, trace_entries, budget, target, engine, maps, lru, endless };
         let bench = bench::Bench::new(options).map_err(Error::from)?;
         let helpers = PyDict::new(py).unbind();
         bench.set_helpers(Box::new(PythonHelpers { functions: helpers.clone_ref(py) }));
         Ok(Bench {
             shared: Arc::new(Shared {
-                lock: ReentrantMutex::new(bench),
+                lock: ReentrantMutex::new(Movable(bench)),
                 closed: AtomicBool::new(false),
                 why: OnceLock::new(),
             }),
@@ -366,6 +385,8 @@ impl Bench {
     }
 
     /// Fires events of several tracepoints in one order.
+    #[pyo3(signature = (tracepoints, order, times, cpus, columns, threads=1))]
+    #[expect(clippy::too_many_arguments, reason = "columns of one batch")]
     fn fire_mixed(
         &self,
         py: Python<'_>,
@@ -374,6 +395,7 @@ impl Bench {
         times: &Bound<'_, PyAny>,
         cpus: &Bound<'_, PyAny>,
         columns: Vec<Bound<'_, PyList>>,
+        threads: usize,
     ) -> PyResult<usize> {
         if tracepoints.iter().any(|tracepoint| !Arc::ptr_eq(&tracepoint.shared, &self.shared)) {
             return Err(exception(py, "NotFound", ("a tracepoint of another bench",), &[]));
@@ -388,18 +410,20 @@ impl Bench {
             for (slot, columns) in slots.iter().zip(&columns) {
                 batches.push((bench.tracepoint(*slot)?, columns.as_core()));
             }
-            bench.fire_mixed(&batches, &order.0, &times.0, &cpus.0, &mut || self.shared.pause())
+            let crew = bench.crew(threads)?;
+            crew.fire_mixed(&batches, &order.0, &times.0, &cpus.0, &mut || self.shared.pause())
         })
     }
 
     /// Fires the events of a recording's last piece, at most so many.
-    #[pyo3(signature = (tracepoints, recording, most=None))]
+    #[pyo3(signature = (tracepoints, recording, most=None, threads=1))]
     fn fire_recorded(
         &self,
         py: Python<'_>,
         tracepoints: Vec<PyRef<'_, Tracepoint>>,
         recording: &Recording,
         most: Option<usize>,
+        threads: usize,
     ) -> PyResult<usize> {
         if tracepoints.iter().any(|tracepoint| !Arc::ptr_eq(&tracepoint.shared, &self.shared)) {
             return Err(exception(py, "NotFound", ("a tracepoint of another bench",), &[]));
@@ -409,8 +433,15 @@ impl Bench {
         let events = recording.take(most.unwrap_or(usize::MAX));
         self.shared.detached(py, |bench| {
             let tracepoints = slots.iter().map(|slot| bench.tracepoint(*slot)).collect::<Result<Vec<_>, _>>()?;
-            bench.fire_recorded(&tracepoints, &events, &mut || self.shared.pause())
+            bench.crew(threads)?.fire_recorded(&tracepoints, &events, &mut || self.shared.pause())
         })
+    }
+
+    /// Whether events of any tracepoint could be fired on so many threads, as things are.
+    fn check_threads(&self, py: Python<'_>, threads: i64) -> PyResult<()> {
+        let bench = self.shared.enter(py)?;
+        let tracepoints = bench.sorted().into_iter().filter_map(|slot| bench.tracepoint(slot).ok());
+        check_threads(&bench, threads, tracepoints)
     }
 
     /// Keeps what each run of an attached program comes to, and its first instructions.
@@ -498,13 +529,14 @@ impl Tracepoint {
         crate::fire::function(slf)
     }
 
-    #[pyo3(signature = (columns, times=None, cpus=None))]
+    #[pyo3(signature = (columns, times=None, cpus=None, threads=1))]
     fn fire_rows(
         &self,
         py: Python<'_>,
         columns: &Bound<'_, PyList>,
         times: Option<&Bound<'_, PyAny>>,
         cpus: Option<&Bound<'_, PyAny>>,
+        threads: usize,
     ) -> PyResult<usize> {
         let columns = Columns::copy(columns)?;
         let times = times.map(|times| Numbers::<u64>::copy(times, "time_ns")).transpose()?;
@@ -512,7 +544,7 @@ impl Tracepoint {
         let slot = self.slot;
         self.shared.detached(py, |bench| {
             let tracepoint = bench.tracepoint(slot)?;
-            bench.fire_rows(
+            bench.crew(threads)?.fire_rows(
                 tracepoint,
                 &columns.as_core(),
                 times.as_ref().map(|times| &*times.0),
@@ -520,6 +552,11 @@ impl Tracepoint {
                 &mut || self.shared.pause(),
             )
         })
+    }
+
+    /// Whether its events could be fired on so many threads, as things are.
+    fn check_threads(&self, py: Python<'_>, threads: i64) -> PyResult<()> {
+        self.shared.with(py, self.slot, |bench, tracepoint| check_threads(bench, threads, [tracepoint]))?
     }
 
     #[getter]
@@ -620,6 +657,15 @@ impl Link {
         let detached = self.shared.with(py, self.slot, |bench, tracepoint| bench.detach(tracepoint, self.id))?;
         Ok(detached.map_err(Error::from)?)
     }
+}
+
+fn check_threads<'t>(
+    bench: &bench::Bench,
+    threads: i64,
+    tracepoints: impl IntoIterator<Item = &'t bench::Tracepoint>,
+) -> PyResult<()> {
+    let threads = usize::try_from(threads).unwrap_or(0);
+    Ok(bench.crew(threads).and_then(|crew| crew.check(tracepoints)).map_err(Error::from)?)
 }
 
 /// What a wrong type of argument is answered with.

@@ -103,6 +103,7 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         BenchError::MissingMap { .. }
         | BenchError::CodeLength { .. }
         | BenchError::WrongSize { .. }
+        | BenchError::SpinLockType { .. }
         | BenchError::ProgArrayType { .. } => exception(py, "LoadError", (message,), &[]),
         BenchError::Refused { program, section, line, finding } => {
             let mut keywords = refused(py, finding);
@@ -132,6 +133,9 @@ fn to_python(py: Python<'_>, error: &BenchError) -> PyErr {
         | BenchError::Detached
         | BenchError::NoProgram { .. } => exception(py, "AttachError", (message,), &[]),
         BenchError::NotObservable { .. } => exception(py, "AxebpfError", (message,), &[]),
+        BenchError::NoThreads | BenchError::OneThread { .. } | BenchError::NoThread { .. } => {
+            exception(py, "ThreadsError", (message,), &[])
+        }
         BenchError::NoTracepoint { .. } => exception(py, "NotFound", (message,), &[]),
         BenchError::Closed => exception(py, "BenchClosed", (message,), &[]),
         BenchError::Foreign(error) => carried(py, error),

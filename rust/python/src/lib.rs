@@ -8,6 +8,7 @@ mod error;
 mod filter;
 mod fire;
 mod map;
+mod map_kinds;
 mod object;
 mod portability;
 mod program;
@@ -17,6 +18,7 @@ mod spec;
 mod statistics;
 mod symbol;
 mod trace;
+mod values;
 
 use pyo3::prelude::*;
 
@@ -33,6 +35,8 @@ mod _native {
     use super::filter::Filter;
     #[pymodule_export]
     use super::map::Map;
+    #[pymodule_export]
+    use super::map_kinds::map_kinds;
     #[pymodule_export]
     use super::object::Object;
     #[pymodule_export]
@@ -57,4 +61,6 @@ mod _native {
     use super::statistics::histogram_buckets;
     #[pymodule_export]
     use super::symbol::SymbolTable;
+    #[pymodule_export]
+    use super::values::Values;
 }

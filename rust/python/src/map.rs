@@ -1,14 +1,16 @@
 //! `Map`: the bpf(2) side of a map.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
-use axebpf_core::map::{self, BUFFER, Entries, Holds, PerfEventArray, Refusal};
+use axebpf_core::map::{self, BUFFER, Entries, Holds, MapKind, Operation, PerfEventArray, Refusal, Table};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::bench::Shared;
 use crate::error::{exception, map_error, number, text};
+use crate::values::Values;
 
 /// What a batch has read: keys, values, how many, and where the walk goes on unless it is at its end.
 type Batch<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u32, Option<Bound<'py, PyBytes>>);
@@ -17,6 +19,7 @@ type Batch<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>, u32, Option<Bound<'
 #[pyclass(frozen, module = "axebpf._native")]
 pub(crate) struct Map {
     shared: Arc<Shared>,
+    /// Called under the lock of the bench only, but for its `spec` and what it holds.
     map: Arc<dyn map::Map>,
     index: usize,
     object: Option<usize>,
@@ -31,7 +34,8 @@ impl Map {
         };
         Ok(Map {
             shared: shared.clone(),
-            map: found.map.clone(),
+            // SAFETY: what a `Map` calls of it, it calls under the lock of the bench (but for what never changes).
+            map: unsafe { found.shared() }.clone(),
             index,
             object: found.object,
             key_type: found.key_type,
@@ -53,8 +57,31 @@ impl Map {
         use_it().map_err(|errno| map_error(py, errno, &self.map.spec().name, &format!("{what}: {}", errno.text())))
     }
 
+    /// As `with`, for an operation with flags: says which ones it does not take.
+    fn with_flags<T>(
+        &self,
+        py: Python<'_>,
+        (what, operation, flags): (&str, Operation, u64),
+        use_it: impl FnOnce() -> Result<T, Errno>,
+    ) -> PyResult<T> {
+        let _bench = self.shared.enter(py)?;
+        use_it().map_err(|errno| {
+            let why = self.why(errno, operation, flags);
+            map_error(py, errno, &self.map.spec().name, &format!("{what}: {why}"))
+        })
+    }
+
+    /// What an errno means here.
+    fn why(&self, errno: Errno, operation: Operation, flags: u64) -> String {
+        let unknown = match errno {
+            Errno::EINVAL => map::unknown_flags(self.map.spec().kind, operation, flags),
+            _ => None,
+        };
+        unknown.unwrap_or_else(|| errno.text().to_owned())
+    }
+
     /// Says which length is wrong, where Linux would only say `EINVAL`.
-    fn check(&self, py: Python<'_>, what: &str, bytes: &[u8], expected: usize) -> PyResult<()> {
+    fn check(&self, py: Python<'_>, what: impl Display, bytes: &[u8], expected: usize) -> PyResult<()> {
         if bytes.len() == expected {
             return Ok(());
         }
@@ -140,11 +167,13 @@ impl Map {
     fn lookup<'py>(&self, py: Python<'py>, key: &[u8], flags: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check_key(py, key)?;
         let mut out = Vec::new();
-        let found = self.with(py, "lookup", || match self.map.lookup_user(key, flags, &mut out) {
-            Err(Errno::ENOENT) => Ok(false),
-            other => other.map(|()| true),
+        let found = self.with_flags(py, ("lookup", Operation::Lookup, flags), || {
+            match self.map.lookup_user(key, flags, &mut out) {
+                Err(Errno::ENOENT) => Ok(false),
+                other => other.map(|()| true),
+            }
         })?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 
     #[pyo3(signature = (key, value, flags=0))]
@@ -152,16 +181,35 @@ impl Map {
         self.check_key(py, key)?;
         self.check(py, "value", value, self.raw_value_size(py)?)?;
         let bench = self.shared.enter(py)?;
-        bench.update_map(&*self.map, key, value, flags).map_err(|Refusal { errno, why }| {
-            let why = why.unwrap_or_else(|| errno.text().to_owned());
+        // SAFETY: the map is of this bench.
+        unsafe { bench.update_map(&*self.map, key, value, flags) }.map_err(|Refusal { errno, why }| {
+            let why = why.unwrap_or_else(|| self.why(errno, Operation::Update, flags));
             map_error(py, errno, &self.map.spec().name, &format!("update: {why}"))
+        })
+    }
+
+    /// Sets the value of one CPU; a key that is not there comes with zeroes for the others.
+    fn update_cpu(&self, py: Python<'_>, key: &[u8], cpu: usize, value: &[u8]) -> PyResult<()> {
+        self.check_key(py, key)?;
+        let size = self.map.spec().value_size as usize;
+        self.check(py, "value", value, size)?;
+        let mut whole = Vec::new();
+        let raw_size = self.raw_value_size(py)?;
+        let start = cpu.saturating_mul(size.next_multiple_of(8));
+        self.with(py, "update", || {
+            match self.map.lookup_user(key, 0, &mut whole) {
+                Err(Errno::ENOENT) => whole.resize(raw_size, 0),
+                other => other?,
+            }
+            whole.get_mut(start..start + size).ok_or(Errno::EINVAL)?.copy_from_slice(value);
+            self.map.update_user(key, &whole, 0)
         })
     }
 
     fn delete(&self, py: Python<'_>, key: &[u8]) -> PyResult<()> {
         self.check_key(py, key)?;
         let _bench = self.shared.enter(py)?;
-        self.map.delete_user(key).map_err(|errno| self.not_deleted(py, "delete", errno, key, None))
+        self.map.delete_user(key).map_err(|errno| self.not_deleted(py, ("delete", 0), errno, key, None))
     }
 
     #[pyo3(signature = (key=None))]
@@ -180,28 +228,30 @@ impl Map {
     #[pyo3(signature = (value, flags=0))]
     fn push(&self, py: Python<'_>, value: &[u8], flags: u64) -> PyResult<()> {
         self.check(py, "value", value, self.map.spec().value_size as usize)?;
-        self.with(py, "push", || self.map.update_user(&[], value, flags))
+        self.with_flags(py, ("push", Operation::Update, flags), || self.map.update_user(&[], value, flags))
     }
 
     fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.take(py, "pop", |out| self.map.lookup_and_delete_user(&[], 0, out))
+        self.taken(py, ("pop", Operation::Lookup, 0), |out| self.map.lookup_and_delete_user(&[], 0, out))
     }
 
     fn peek<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        self.take(py, "peek", |out| self.map.lookup_user(&[], 0, out))
+        self.taken(py, ("peek", Operation::Lookup, 0), |out| self.map.lookup_user(&[], 0, out))
     }
 
     #[pyo3(signature = (key, flags=0))]
     fn lookup_and_delete<'py>(&self, py: Python<'py>, key: &[u8], flags: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
         self.check_key(py, key)?;
-        self.take(py, "lookup_and_delete", |out| self.map.lookup_and_delete_user(key, flags, out))
+        self.taken(py, ("lookup_and_delete", Operation::Lookup, flags), |out| {
+            self.map.lookup_and_delete_user(key, flags, out)
+        })
     }
 
     /// Whether a bloom filter takes a value for present.
     #[pyo3(signature = (value, flags=0))]
     fn contains(&self, py: Python<'_>, value: &[u8], flags: u64) -> PyResult<bool> {
         self.check(py, "value", value, self.map.spec().value_size as usize)?;
-        self.with(py, "lookup", || match self.map.contains_user(value, flags) {
+        self.with_flags(py, ("lookup", Operation::Lookup, flags), || match self.map.contains_user(value, flags) {
             Err(Errno::ENOENT) => Ok(false),
             other => other.map(|()| true),
         })
@@ -209,7 +259,9 @@ impl Map {
 
     #[pyo3(signature = (count, start=None, flags=0))]
     fn lookup_batch<'py>(&self, py: Python<'py>, count: u32, start: Option<&[u8]>, flags: u64) -> PyResult<Batch<'py>> {
-        self.read_batch(py, "lookup_batch", |out| map::lookup_batch(self.map.as_ref(), start, count, flags, out))
+        self.read_batch(py, ("lookup_batch", start, flags), |out| {
+            map::lookup_batch(self.map.as_ref(), start, count, flags, out)
+        })
     }
 
     #[pyo3(signature = (count, start=None, flags=0))]
@@ -221,34 +273,36 @@ impl Map {
         flags: u64,
     ) -> PyResult<Batch<'py>> {
         let read = |out: &mut Entries| map::lookup_and_delete_batch(self.map.as_ref(), start, count, flags, out);
-        self.read_batch(py, "lookup_and_delete_batch", read)
+        self.read_batch(py, ("lookup_and_delete_batch", start, flags), read)
     }
 
     #[pyo3(signature = (entries, flags=0))]
     fn update_batch(&self, py: Python<'_>, entries: Vec<(Vec<u8>, Vec<u8>)>, flags: u64) -> PyResult<()> {
         let value_size = self.raw_value_size(py)?;
-        for (key, value) in &entries {
-            self.check_key(py, key)?;
-            self.check(py, "value", value, value_size)?;
+        for (n, (key, value)) in entries.iter().enumerate() {
+            self.check(py, format_args!("key of entry {n}"), key, self.map.spec().key_size as usize)?;
+            self.check(py, format_args!("value of entry {n}"), value, value_size)?;
         }
         let entries: Vec<_> = entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect();
-        let _bench = self.shared.enter(py)?;
-        map::update_batch(self.map.as_ref(), &entries, flags).map_err(|(done, errno)| {
-            let message = format!("update_batch: {}, after {done} of {}", errno.text(), entries.len());
+        let bench = self.shared.enter(py)?;
+        // SAFETY: the map is of this bench.
+        unsafe { bench.update_map_batch(&*self.map, &entries, flags) }.map_err(|(done, Refusal { errno, why })| {
+            let why = why.unwrap_or_else(|| self.why(errno, Operation::Batch, flags));
+            let message = format!("update_batch: {why}, after {done} of {}", entries.len());
             exception(py, "MapError", (errno.0, message), &[("map", self.text(py)), ("done", number(py, done.into()))])
         })
     }
 
     #[pyo3(signature = (keys, flags=0))]
     fn delete_batch(&self, py: Python<'_>, keys: Vec<Vec<u8>>, flags: u64) -> PyResult<()> {
-        for key in &keys {
-            self.check_key(py, key)?;
+        for (n, key) in keys.iter().enumerate() {
+            self.check(py, format_args!("key of entry {n}"), key, self.map.spec().key_size as usize)?;
         }
         let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
         let _bench = self.shared.enter(py)?;
         map::delete_batch(self.map.as_ref(), &keys, flags).map_err(|(done, errno)| {
             let key = keys.get(done as usize).copied().unwrap_or_default();
-            self.not_deleted(py, "delete_batch", errno, key, Some(done))
+            self.not_deleted(py, ("delete_batch", flags), errno, key, Some(done))
         })
     }
 
@@ -260,7 +314,43 @@ impl Map {
     fn consume<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut out = Vec::new();
         let found = self.with(py, "consume", || self.map.consume_user(&mut out))?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
+    }
+
+    /// All submitted records of a ring buffer, one behind the other, and how many; none where one has another size.
+    fn take<'py>(&self, py: Python<'py>, size: u32, name: &str) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+        let _bench = self.shared.enter(py)?;
+        let mut sizes = Vec::new();
+        self.with(py, "take", || self.map.record_sizes_user(&mut sizes))?;
+        if let Some((n, other)) = (0..).zip(&sizes).find(|(_, other)| **other != size) {
+            let message = format!(
+                "record {n} of {} has {other} bytes, {name} {size}; none was taken: consume() takes them one by one",
+                sizes.len()
+            );
+            return Err(map_error(py, Errno::EINVAL, &self.map.spec().name, &message));
+        }
+        let mut out = Vec::new();
+        // Before the first is taken, so that none is lost.
+        self.with(py, "take", || {
+            out.try_reserve(sizes.len().saturating_mul(size as usize)).map_err(|_| Errno::ENOMEM)
+        })?;
+        for _ in &sizes {
+            self.with(py, "take", || self.map.consume_user(&mut out))?;
+        }
+        Ok((bytes(py, &out)?, sizes.len()))
+    }
+
+    /// `bpf_ringbuf_query`.
+    fn query(&self, py: Python<'_>, what: u64) -> PyResult<u64> {
+        if self.map.spec().kind != MapKind::RingBuf {
+            return Err(self.lacks(py, "query"));
+        }
+        self.with(py, "query", || Ok(self.map.query(what)))
+    }
+
+    /// How often commits have woken the consumer of a ring buffer.
+    fn wakeups(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, "wakeups", || self.map.wakeups_user())
     }
 
     /// Of a map of maps, the map of a key, be it in the bench or not.
@@ -308,12 +398,31 @@ impl Map {
     fn dump<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>, usize)> {
         let (mut keys, mut values) = (Vec::new(), Vec::new());
         let count = self.with(py, "walk", || self.map.dump_user(&mut keys, &mut values))?;
-        Ok((PyBytes::new(py, &keys), PyBytes::new(py, &values), count))
+        Ok((bytes(py, &keys)?, bytes(py, &values)?, count))
+    }
+
+    /// The memory of its values, where they lie in one place; otherwise none.
+    fn values(slf: Bound<'_, Self>) -> PyResult<Option<Values>> {
+        let py = slf.py();
+        let map = slf.get();
+        let found = map.with(py, "values", || match map.map.table_user() {
+            Err(Errno::ENOTSUPP) => Ok(None),
+            other => other.map(Some),
+        })?;
+        Ok(found.map(|table| Values::new(slf.unbind(), table.stride, table.plane)))
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         self.with(py, "len", || Ok(self.map.len()))
     }
+}
+
+/// Bytes of Python's, of which there may be more than there is memory for.
+fn bytes<'py>(py: Python<'py>, from: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, from.len(), |to| {
+        to.copy_from_slice(from);
+        Ok(())
+    })
 }
 
 impl Map {
@@ -323,9 +432,20 @@ impl Map {
     }
 
     /// Why a key was not deleted, and how many of a batch were before.
-    fn not_deleted(&self, py: Python<'_>, what: &str, errno: Errno, key: &[u8], done: Option<u32>) -> PyErr {
+    fn not_deleted(
+        &self,
+        py: Python<'_>,
+        (what, flags): (&str, u64),
+        errno: Errno,
+        key: &[u8],
+        done: Option<u32>,
+    ) -> PyErr {
         let missing = errno == Errno::ENOENT;
-        let why = if missing { format!("no entry with the key {}", hex(key)) } else { errno.text().to_owned() };
+        let why = if missing {
+            format!("no entry with the key {}", hex(key))
+        } else {
+            self.why(errno, Operation::Batch, flags)
+        };
         let after = done.map_or_else(String::new, |done| format!(", after {done}"));
         let mut keywords = vec![("map", self.text(py))];
         keywords.extend(done.map(|done| ("done", number(py, done.into()))));
@@ -336,16 +456,27 @@ impl Map {
     fn read_batch<'py>(
         &self,
         py: Python<'py>,
-        what: &str,
+        (what, start, flags): (&str, Option<&[u8]>, u64),
         read: impl FnOnce(&mut Entries) -> Result<(), Errno>,
     ) -> PyResult<Batch<'py>> {
         let mut out = Entries::default();
-        let more = self.with(py, what, || match read(&mut out) {
-            Err(Errno::ENOENT) => Ok(false),
-            other => other.map(|()| true),
-        })?;
+        let _bench = self.shared.enter(py)?;
+        let more = match read(&mut out) {
+            Ok(()) => true,
+            Err(Errno::ENOENT) => false,
+            Err(errno) => {
+                let why = match start {
+                    // Kinds check the flags first.
+                    Some(start) if errno == Errno::EINVAL && flags == 0 => {
+                        format!("it begins at {}, which no batch of this map has given as its next", hex(start))
+                    }
+                    _ => self.why(errno, Operation::Batch, flags),
+                };
+                return Err(map_error(py, errno, &self.map.spec().name, &format!("{what}: {why}")));
+            }
+        };
         let next = more.then(|| PyBytes::new(py, &out.next));
-        Ok((PyBytes::new(py, &out.keys), PyBytes::new(py, &out.values), out.count, next))
+        Ok((bytes(py, &out.keys)?, bytes(py, &out.values)?, out.count, next))
     }
 
     fn lacks(&self, py: Python<'_>, what: &str) -> PyErr {
@@ -360,23 +491,28 @@ impl Map {
         }
     }
 
+    /// Where its values lie.
+    pub(crate) fn table(&self, py: Python<'_>) -> PyResult<Table> {
+        self.with(py, "values", || self.map.table_user())
+    }
+
     /// The core's map.
     pub(crate) fn core(&self) -> &dyn map::Map {
         &*self.map
     }
 
-    fn take<'py>(
+    fn taken<'py>(
         &self,
         py: Python<'py>,
-        what: &str,
+        what: (&str, Operation, u64),
         from: impl FnOnce(&mut Vec<u8>) -> Result<(), Errno>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut out = Vec::new();
-        let found = self.with(py, what, || match from(&mut out) {
+        let found = self.with_flags(py, what, || match from(&mut out) {
             Err(Errno::ENOENT) => Ok(false),
             other => other.map(|()| true),
         })?;
-        Ok(found.then(|| PyBytes::new(py, &out)))
+        found.then(|| bytes(py, &out)).transpose()
     }
 }
 

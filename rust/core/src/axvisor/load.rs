@@ -221,6 +221,15 @@ impl Loader<'_> {
                 format!("helper {}#{id} calls the program back, which rbpf cannot do", found.name),
             ));
         }
+        if implementation.args.contains(&ArgKind::SpinLock) {
+            let what =
+                format!("helper {}#{id}: {RBPF} works on copies of values, in which there are no locks", found.name);
+            return Err(refused(at, what));
+        }
+        if implementation.args.iter().any(|kind| kind.is_dynptr()) {
+            let what = format!("helper {}#{id}: {RBPF} knows no dynptrs; they are Linux's", found.name);
+            return Err(refused(at, what));
+        }
         Ok(Does::Linux(implementation.run, implementation.result))
     }
 

@@ -7,6 +7,8 @@
 //!   process), are refused with `ENOMEM`: an array of more than 4 GiB, whose size it works out in 32 bits; an LRU hash
 //!   or a queue whose table, made at once, is larger than [`MAX_BYTES`] or than what the allocator has; and keys and
 //!   values of more than 64 MiB.
+//! - An entry that there is no memory for, or more than [`MAX_BYTES`] of them, is the errno `ENOMEM`: kbpf-basic would end the
+//!   process.
 //! - A panic inside kbpf-basic is the errno `ENOTRECOVERABLE`.
 //! - An address that is no reserved record is not handed to its ring buffer, which would take it for one.
 //! - It leaves the walk over a map to a C callback of its own; here a walk is over a list of the keys made before.
@@ -60,7 +62,10 @@ pub fn create(spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
     let ring = (spec.kind == MapKind::RingBuf).then(|| Ring::new(last_mapped(), spec.max_entries));
     // A data section, whose address the loader puts into programs, is an array of one entry.
     let pinned = spec.kind == MapKind::Array && spec.max_entries == 1;
-    Ok(Arc::new(KbpfMap { spec, state: Mutex::new(State { map, cells: Cells::new(pinned), ring }) }))
+    Ok(Arc::new(KbpfMap {
+        spec,
+        state: Mutex::new(State { map, cells: Cells::new(pinned), ring, entries: 0, unseen: SEEN_AFTER }),
+    }))
 }
 
 /// Bytes that kbpf-basic would ask for at once.
@@ -96,6 +101,23 @@ struct State {
     map: UnifiedMap,
     cells: Cells,
     ring: Option<Ring>,
+    /// Bytes that the entries take, or more than those.
+    entries: u64,
+    /// Bytes that were taken since it was last seen that there are more.
+    unseen: usize,
+}
+
+/// Bytes after which it is seen whether there are more, which takes a while.
+const SEEN_AFTER: usize = 256 << 10;
+/// Bytes of an entry besides key and value, about.
+const BESIDES: usize = 128;
+
+/// A copy of a value, which may be larger than what there is.
+fn copied(bytes: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| Errno::ENOMEM)?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 /// A map of kbpf-basic.
@@ -112,6 +134,8 @@ struct Walk {
     entries: usize,
     /// Where to stop.
     until: Option<Vec<u8>>,
+    /// Whether there was no memory for all of them.
+    cut: bool,
 }
 
 /// What kbpf-basic calls for each entry; `context` is the walk.
@@ -120,6 +144,11 @@ fn step(key: &[u8], value: &[u8], context: *const u8) -> i32 {
     let walk = unsafe { &*context.cast::<RefCell<Walk>>() };
     let mut walk = walk.borrow_mut();
     if walk.until.as_deref() == Some(key) {
+        return 1;
+    }
+    let room = walk.keys.try_reserve(key.len()).and_then(|()| walk.values.try_reserve(value.len()));
+    if room.is_err() {
+        walk.cut = true;
         return 1;
     }
     walk.keys.extend_from_slice(key);
@@ -133,13 +162,37 @@ impl State {
     fn walk(&mut self, until: Option<Vec<u8>>) -> Result<Walk, Errno> {
         let walk = RefCell::new(Walk { until, ..Walk::default() });
         guarded(|| self.map.map_mut().for_each_elem(step, std::ptr::from_ref(&walk).cast(), 0))?;
-        Ok(walk.into_inner())
+        let walk = walk.into_inner();
+        if walk.cut { Err(Errno::ENOMEM) } else { Ok(walk) }
+    }
+
+    /// Sees whether there is memory for an entry of so many bytes: kbpf-basic cannot be told that there is not.
+    fn afford(&mut self, bytes: usize) -> Result<(), Errno> {
+        let more = (bytes + BESIDES) as u64;
+        if self.entries + more > MAX_BYTES {
+            // Some of what was counted has replaced others since.
+            self.entries = guarded(|| self.map.map().map_mem_usage())? as u64;
+        }
+        if self.entries + more > MAX_BYTES {
+            return Err(Errno::ENOMEM);
+        }
+        self.unseen = self.unseen.saturating_add(bytes + BESIDES);
+        if self.unseen >= SEEN_AFTER {
+            // As much again before the next look, and the copies that are made of one entry on its way.
+            let next = Vec::<u8>::new().try_reserve_exact(4 * (SEEN_AFTER + bytes));
+            next.map_err(|_| Errno::ENOMEM)?;
+            self.unseen = 0;
+        }
+        self.entries += more;
+        Ok(())
     }
 
     /// The values of a queue, the oldest first. kbpf-basic has no walk through one, so each is taken out and put back
     /// behind the others.
     fn turn(&mut self, entries: usize, value_size: usize) -> Result<Walk, Errno> {
         let mut walk = Walk { entries, ..Walk::default() };
+        walk.values.try_reserve_exact(entries.saturating_mul(value_size)).map_err(|_| Errno::ENOMEM)?;
+        self.afford(value_size)?;
         let mut value = vec![0; value_size];
         for _ in 0..entries {
             guarded(|| self.map.map_mut().pop_elem(&mut value))?;
@@ -179,6 +232,10 @@ impl KbpfMap {
         let mut state = self.state.lock();
         state.settle(&self.spec);
         work(&mut state)
+    }
+
+    fn afford(&self, bytes: usize) -> Result<(), Errno> {
+        self.state.lock().afford(bytes)
     }
 
     fn update_bytes(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
@@ -233,13 +290,14 @@ impl Map for KbpfMap {
         let key = key.to_vec();
         let found = self.settled(|state| {
             let State { map, cells, .. } = state;
-            let value = guarded(|| Ok(map.map_mut().lookup_elem(&key)?.map(<[u8]>::to_vec)))?;
+            let value = guarded(|| Ok(map.map_mut().lookup_elem(&key)?.map(copied)))?.transpose()?;
             value.map(|value| cells.lend(&key, &value)).transpose()
         });
         found.ok().flatten()
     }
 
     fn update(&self, _cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        self.afford(key.len() + value.len())?;
         self.update_bytes(&key.to_vec(), &value.to_vec(), flags)
     }
 
@@ -248,6 +306,7 @@ impl Map for KbpfMap {
     }
 
     fn push(&self, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        self.afford(value.len())?;
         let value = value.to_vec();
         guarded(|| self.state.lock().map.map_mut().push_elem(&value, flags))
     }
@@ -298,13 +357,16 @@ impl Map for KbpfMap {
 
     fn lookup_user(&self, key: &[u8], _flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.settled(|state| {
-            let value = guarded(|| Ok(state.map.map_mut().lookup_elem(key)?.map(<[u8]>::to_vec)))?;
-            out.extend_from_slice(&value.ok_or(Errno::ENOENT)?);
+            let value = guarded(|| Ok(state.map.map_mut().lookup_elem(key)?.map(copied)))?.transpose()?;
+            let value = value.ok_or(Errno::ENOENT)?;
+            out.try_reserve(value.len()).map_err(|_| Errno::ENOMEM)?;
+            out.extend_from_slice(&value);
             Ok(())
         })
     }
 
     fn update_user(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        self.afford(key.len() + value.len())?;
         self.update_bytes(key, value, flags)
     }
 
@@ -362,6 +424,14 @@ impl Map for KbpfMap {
         let mut state = self.state.lock();
         state.settle(&self.spec);
         state.cells.end_run();
+    }
+
+    fn record_sizes_user(&self, out: &mut Vec<u32>) -> Result<(), Errno> {
+        match &self.state.lock().ring {
+            Some(ring) => out.extend(ring.sizes()),
+            None => return Err(Errno::ENOTSUPP),
+        }
+        Ok(())
     }
 
     fn consume_user(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {

@@ -138,6 +138,21 @@ impl Ring {
         records
     }
 
+    /// Sizes of the records that [`Ring::consume`] would give, the oldest first.
+    pub(super) fn sizes(&self) -> Vec<u32> {
+        let (mut position, producer) = (self.consumer().load(Ordering::Acquire), self.producer());
+        let mut sizes = Vec::new();
+        while position < producer {
+            let word = self.header(position);
+            if word & BUSY != 0 {
+                break;
+            }
+            sizes.extend((word & DISCARD == 0).then_some(word));
+            position += padded(word & !DISCARD);
+        }
+        sizes
+    }
+
     /// Takes the oldest record, if it is not busy.
     pub(super) fn consume(&mut self, out: &mut Vec<u8>) -> bool {
         loop {

@@ -164,12 +164,10 @@ impl<'a> Active<'a> {
     /// Gives up the ring-buffer records that the run still has reserved: a busy one would stop every consumer of the ring.
     /// Returns the fault that this is at its end.
     pub(super) fn give_up(&self) -> Option<Box<Fault>> {
-        let run = self.run.borrow();
-        let run = run.as_ref().filter(|run| !run.memory.outstanding().is_empty())?;
+        let mut run = self.run.borrow_mut();
+        let run = run.as_mut().filter(|run| run.owes())?;
         let fault = run.unreleased();
-        for &record in run.memory.outstanding() {
-            let _given_up = run.commit(record, 0, true);
-        }
+        run.give_up();
         Some(fault)
     }
 
@@ -278,6 +276,8 @@ impl<'a> Active<'a> {
                 (spec.value_size as usize, spec.flags & BPF_F_RDONLY_PROG == 0)
             }
             ReturnKind::RingRecordOrNull => (args[1] as usize, true),
+            // The loader lets no program through that has dynptrs.
+            ReturnKind::DynptrMemoryOrNull => return Ok(r0),
             ReturnKind::Void | ReturnKind::Integer => return Ok(r0),
         };
         let Some(origin) = NonNull::new(r0 as *mut u8) else { return Ok(0) };

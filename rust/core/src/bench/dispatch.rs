@@ -5,10 +5,9 @@ use std::sync::Arc;
 use super::host::{EventHost, Vm};
 use super::{Bench, BenchError, BenchProgram, Link, Listening, MAX_LINKS, Tracepoint};
 use crate::engine::{Input, Outcome, Runnable, Stack};
-use crate::event::{AXVISOR_COMM, Column, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
+use crate::event::{AXVISOR_COMM, Filter, HEADER_SIZE, RAW_ARGUMENTS, Record, Stamp, TRACE_CONTEXT_SIZE};
 use crate::memory::Window;
 use crate::program::ProgramType;
-use crate::recording::Events;
 
 /// Something outside the core that wants to see events.
 pub trait Listener: Send + Sync {
@@ -17,45 +16,6 @@ pub trait Listener: Send + Sync {
     /// # Errors
     /// Ends the batch; the caller gets the error.
     fn event(&self, tracepoint: &Tracepoint, stamp: &Stamp, record: &[u8]) -> Result<(), BenchError>;
-}
-
-/// What became of a batch.
-#[derive(Debug)]
-pub struct Fired {
-    /// Events that have gone through; the one that failed is not among them.
-    pub events: usize,
-    /// What stopped the batch.
-    pub error: Option<BenchError>,
-}
-
-/// Lets the caller of a batch end it: with Ctrl-C, say.
-pub type Pause<'p> = dyn FnMut() -> Result<(), BenchError> + 'p;
-
-/// When to call [`Pause`]: after so many events, or so many instructions, whichever is sooner.
-struct Patience {
-    events: u32,
-    instructions: u64,
-}
-
-impl Patience {
-    const EVENTS: u32 = 1 << 14;
-    const INSTRUCTIONS: u64 = 1 << 22;
-
-    fn new(bench: &Bench) -> Patience {
-        Patience { events: 0, instructions: bench.instructions() }
-    }
-
-    #[inline]
-    fn wait(&mut self, bench: &Bench, pause: &mut Pause<'_>) -> Result<(), Box<BenchError>> {
-        self.events += 1;
-        if self.events < Patience::EVENTS
-            && bench.instructions().wrapping_sub(self.instructions) < Patience::INSTRUCTIONS
-        {
-            return Ok(());
-        }
-        *self = Patience::new(bench);
-        Ok(pause()?)
-    }
 }
 
 /// Bytes on the boundary that the C type of a context has.
@@ -211,7 +171,7 @@ impl Bench {
                 let hidden = HEADER_SIZE as u64;
                 let len = event.bytes().len() as u64 - hidden;
                 let context = Window { start: start + hidden, len, writable: false };
-                let input = Input { args: [start, 0], context, extra: &[], host, budget };
+                let input = Input { args: [start, 0], context, extra: &[], host, budget, alone: host.is_alone() };
                 // SAFETY: the context is the record behind its header, borrowed for the run and not written to.
                 unsafe { runnable.run(stack, &input) }
             }
@@ -219,123 +179,6 @@ impl Bench {
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         program.end(&outcome, host.stamp, self.instructions.get());
         Some(outcome)
-    }
-
-    #[inline]
-    fn fire_at(
-        &self,
-        tracepoint: &Tracepoint,
-        record: &[u8],
-        time_ns: Option<u64>,
-        cpu: Option<u32>,
-    ) -> Result<(), Box<BenchError>> {
-        let stamp = self.stamp(time_ns, cpu)?;
-        self.fire(tracepoint, &stamp, record)
-    }
-
-    /// Fires an event for each row of the columns, at these times and on these CPUs. `pause` is called now and then.
-    ///
-    /// # Errors
-    /// [`BenchError::Event`] for columns that do not fit, before the first event; what stops the batch is in the
-    /// result.
-    pub fn fire_rows(
-        &self,
-        tracepoint: &Tracepoint,
-        columns: &[Column<'_>],
-        times: Option<&[u64]>,
-        cpus: Option<&[u32]>,
-        pause: &mut Pause<'_>,
-    ) -> Result<Fired, BenchError> {
-        let spec = tracepoint.spec.clone();
-        let mut batch = spec.batch(0, columns)?;
-        let size = spec.record_size();
-        let mut patience = Patience::new(self);
-        let mut events = 0;
-        while events < batch.rows() {
-            for record in batch.chunk(events).chunks_exact(size) {
-                let time = times.and_then(|times| times.get(events)).copied();
-                let cpu = cpus.and_then(|cpus| cpus.get(events)).copied();
-                if let Err(error) = self.fire_at(tracepoint, record, time, cpu) {
-                    return Ok(Fired { events, error: Some(*error) });
-                }
-                events += 1;
-                if let Err(error) = patience.wait(self, pause) {
-                    return Ok(Fired { events, error: Some(*error) });
-                }
-            }
-        }
-        Ok(Fired { events, error: None })
-    }
-
-    /// Fires events of several tracepoints in one order: event `i` is the next row of `batches[order[i]]`.
-    ///
-    /// # Errors
-    /// [`BenchError::Event`] for columns that do not fit, before the first event; what stops the batch is in the
-    /// result. The batch ends early where a tracepoint has no row left.
-    pub fn fire_mixed(
-        &self,
-        batches: &[(&Tracepoint, Vec<Column<'_>>)],
-        order: &[u16],
-        times: &[u64],
-        cpus: &[u32],
-        pause: &mut Pause<'_>,
-    ) -> Result<Fired, BenchError> {
-        let mut encoded = Vec::with_capacity(batches.len());
-        for (tracepoint, columns) in batches {
-            let mut batch = tracepoint.spec.batch(0, columns)?;
-            let size = tracepoint.spec.record_size();
-            let mut records = Vec::with_capacity(batch.rows().saturating_mul(size));
-            for first in (0..batch.rows()).step_by(batch.chunk_rows().max(1)) {
-                records.extend_from_slice(batch.chunk(first));
-            }
-            encoded.push((*tracepoint, size, records, 0));
-        }
-        let mut patience = Patience::new(self);
-        for (event, ((&which, &time), &cpu)) in order.iter().zip(times).zip(cpus).enumerate() {
-            let Some((tracepoint, size, records, next)) = encoded.get_mut(which as usize) else {
-                return Ok(Fired { events: event, error: None });
-            };
-            let Some(record) = records.get(*next..*next + *size) else {
-                return Ok(Fired { events: event, error: None });
-            };
-            *next += *size;
-            if let Err(error) = self.fire_at(tracepoint, record, Some(time), Some(cpu)) {
-                return Ok(Fired { events: event, error: Some(*error) });
-            }
-            if let Err(error) = patience.wait(self, pause) {
-                return Ok(Fired { events: event + 1, error: Some(*error) });
-            }
-        }
-        Ok(Fired { events: order.len().min(times.len()).min(cpus.len()), error: None })
-    }
-
-    /// Fires the events of a recording, as they stand there; `tracepoints` are those that its reader was made for.
-    ///
-    /// # Errors
-    /// What stops the batch is in the result: [`BenchError::Clock`] for a CPU that there is not, too. It ends early at an
-    /// event of a tracepoint that was not given.
-    pub fn fire_recorded(
-        &self,
-        tracepoints: &[&Tracepoint],
-        recorded: &Events,
-        pause: &mut Pause<'_>,
-    ) -> Result<Fired, BenchError> {
-        let mut patience = Patience::new(self);
-        for (event, (which, stamp, record)) in recorded.iter().enumerate() {
-            let Some(tracepoint) = tracepoints.get(which) else {
-                return Ok(Fired { events: event, error: None });
-            };
-            if let Err(error) = self.clock.check_cpu(stamp.cpu) {
-                return Ok(Fired { events: event, error: Some(error.into()) });
-            }
-            if let Err(error) = self.fire(tracepoint, stamp, record) {
-                return Ok(Fired { events: event, error: Some(*error) });
-            }
-            if let Err(error) = patience.wait(self, pause) {
-                return Ok(Fired { events: event + 1, error: Some(*error) });
-            }
-        }
-        Ok(Fired { events: recorded.len(), error: None })
     }
 
     /// Attaches a program to a tracepoint, behind those that are there; returns the number of the link.
@@ -514,7 +357,7 @@ fn run_raw(
     let len = 8 * event.spec().fields().len().min(arguments.0.len());
     let start = arguments.0.as_ptr() as u64;
     let context = Window { start, len: len as u64, writable: false };
-    let input = Input { args: [start, 0], context, extra: &[], host, budget };
+    let input = Input { args: [start, 0], context, extra: &[], host, budget, alone: host.is_alone() };
     // SAFETY: the context is the array above, which lives on and is not written to.
     unsafe { runnable.run(stack, &input) }
 }
@@ -531,7 +374,7 @@ fn run_axvisor(
     let mut trace = Aligned(event.trace_context(host.stamp.time_ns));
     let start = trace.0.as_mut_ptr() as u64;
     let context = Window { start, len: TRACE_CONTEXT_SIZE as u64, writable: true };
-    let input = Input { args: [start, 0], context, extra: &[], host, budget };
+    let input = Input { args: [start, 0], context, extra: &[], host, budget, alone: host.is_alone() };
     // SAFETY: the context is the array above, which lives on; nothing else refers to it.
     unsafe { runnable.run(stack, &input) }
 }

@@ -124,6 +124,21 @@ pub enum BenchError {
         /// Source line of the widest read, where there is one.
         line: Option<String>,
     },
+    /// A batch on no threads.
+    #[error("a batch is fired on one thread or more, not on none")]
+    NoThreads,
+    /// Something that only one thread can do, before the first event.
+    #[error("{what}; fire it with threads=1")]
+    OneThread {
+        /// Which, and why.
+        what: String,
+    },
+    /// The system starts no more threads; none has begun.
+    #[error("a thread of this batch could not be started: {why}; fire it with fewer")]
+    NoThread {
+        /// What the system says.
+        why: String,
+    },
     /// There is no tracepoint in this slot.
     #[error("this bench has no tracepoint number {slot}")]
     NoTracepoint {
@@ -192,6 +207,20 @@ pub enum BenchError {
         program_type: Option<ProgramType>,
         /// Type of the array.
         owner: Option<ProgramType>,
+    },
+    /// A program that may not use spin locks has a map whose values have one.
+    #[error(
+        "{program}: {} progs cannot use bpf_spin_lock yet (EINVAL), and the values of its map {map} have one: a program of \
+         type {} may use such a map only out of a map of maps",
+        if *program_type == ProgramType::SocketFilter { "socket filter" } else { "tracing" }, program_type.name()
+    )]
+    SpinLockType {
+        /// Program.
+        program: String,
+        /// Map.
+        map: String,
+        /// Type of the program.
+        program_type: ProgramType,
     },
     /// What an object puts into a map of maps or programs cannot be there.
     #[error("{object} the map {map}: entry {slot} cannot be {name}: {why} ({})", errno.name())]

@@ -37,6 +37,14 @@ pub(super) struct EventHost<'a> {
     pub(super) cookie: u64,
 }
 
+impl EventHost<'_> {
+    /// Whether no other thread uses the maps of the bench.
+    #[inline]
+    pub(super) fn is_alone(&self) -> bool {
+        !self.bench.shared.get()
+    }
+}
+
 impl Host for EventHost<'_> {
     fn now(&self) -> u64 {
         // A bench with a clock of its own stands still during an event, so that the answer is the same every time.

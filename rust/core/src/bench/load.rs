@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Bench, BenchError, BenchMap, BenchProgram, Target};
+use super::{Bench, BenchError, BenchMap, BenchProgram, Target, known_maps};
 use crate::engine::EngineError;
 use crate::helper::CUSTOM_HELPERS;
 use crate::isa::{Insn, Op, decode};
@@ -40,8 +40,8 @@ impl Bench {
     /// [`BenchError::NoSuch`] and [`BenchError::WrongSize`] for options that do not fit the object,
     /// [`BenchError::GlobalLost`] for values that AxVisor's loader would drop,
     /// [`BenchError::Map`] and [`BenchError::UnknownMapKind`] for maps that cannot be created, [`BenchError::Entry`] for
-    /// what cannot be put into them, [`BenchError::Load`], [`BenchError::Engine`] and [`BenchError::ProgArrayType`] for
-    /// the first program that cannot be loaded; of what target axvisor refuses, [`BenchError::RefusedMap`] and
+    /// what cannot be put into them, [`BenchError::Load`], [`BenchError::Engine`], [`BenchError::ProgArrayType`] and
+    /// [`BenchError::SpinLockType`] for the first program that cannot be loaded; of what target axvisor refuses, [`BenchError::RefusedMap`] and
     /// [`BenchError::Refused`]. Then nothing of the object is loaded.
     pub fn load(&self, object: &Object, options: &LoadOptions) -> Result<Loaded, BenchError> {
         check_names(object, options)?;
@@ -93,10 +93,10 @@ impl Bench {
                 spec.max_entries = self.options.cpus; // libbpf's way to say one for each CPU
             }
             let inner = match &def.inner {
-                Some(inner) => Some(self.options.create_map(inner.spec()?, None)?),
+                Some(inner) => Some(self.options.create_map(inner.spec()?, None, inner.spin_lock)?),
                 None => None,
             };
-            let map = self.options.create_map(spec, inner.as_deref())?;
+            let map = self.options.create_map(spec, inner.as_deref(), def.spin_lock)?;
             // AxVisor's loader makes the maps of data sections and drops what is in them.
             let drops = self.options.target == Target::Axvisor;
             if let (Some(initial), false) = (&def.initial, drops) {
@@ -114,7 +114,7 @@ impl Bench {
             if def.frozen && !drops {
                 map.freeze()?;
             }
-            maps.push(BenchMap { map, object: Some(load), key_type: def.key_type, value_type: def.value_type });
+            maps.push(BenchMap::new(map, Some(load), (def.key_type, def.value_type)));
         }
         Ok(maps)
     }
@@ -123,7 +123,8 @@ impl Bench {
     ///
     /// # Errors
     /// [`BenchError::Engine`] for instructions that cannot be, [`BenchError::NoSuch`] for an unknown type,
-    /// [`BenchError::MissingMap`] for a descriptor without a map, [`BenchError::ProgArrayType`].
+    /// [`BenchError::MissingMap`] for a descriptor without a map, [`BenchError::ProgArrayType`],
+    /// [`BenchError::SpinLockType`].
     pub fn load_bytes(
         &self,
         name: &str,
@@ -175,15 +176,13 @@ impl Bench {
     fn engine(&self, program: Arc<Program>, maps: MapSet, object: Option<usize>) -> Result<BenchProgram, BenchError> {
         let made = self.options.make_ready(program.clone(), maps.clone());
         let runnable = made.map_err(|source| self.options.refused(&program, source))?;
-        for (insn, slot) in program.insns.iter().enumerate() {
-            if let Ok((Op::CallHelper { id }, _)) = decode(&[*slot], 0)
-                && id >= CUSTOM_HELPERS
-                && !self.helpers.borrow().as_ref().is_some_and(|helpers| helpers.has(id))
-            {
-                let what =
-                    format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
-                return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
-            }
+        let has = |id| self.helpers.borrow().as_ref().is_some_and(|helpers| helpers.has(id));
+        if let Some((insn, id)) = custom_calls(&program).find(|(_, id)| !has(*id)) {
+            let what = format!("helper {id:#x}, which this bench does not have; define it with @bench.helper first");
+            return Err(self.options.refused(&program, EngineError::Unsupported { insn, what }));
+        }
+        if self.options.target == Target::Linux {
+            known_maps::check(&program, &maps).map_err(|source| self.options.refused(&program, source))?;
         }
         Bench::admit(&program, &maps)?;
         let runs_as = self.options.runs_as(program.program_type);
@@ -194,6 +193,14 @@ impl Bench {
         self.programs.push(Box::new(program));
         self.programs.len() - 1
     }
+}
+
+/// The instructions of a program that call helpers of the user's, and the ids of those.
+pub(super) fn custom_calls(program: &Program) -> impl Iterator<Item = (usize, u32)> {
+    program.insns.iter().enumerate().filter_map(|(insn, slot)| match decode(&[*slot], 0) {
+        Ok((Op::CallHelper { id }, _)) if id >= CUSTOM_HELPERS => Some((insn, id)),
+        _ => None,
+    })
 }
 
 fn program_type(name: &str, of: &str) -> Result<ProgramType, BenchError> {

@@ -1,14 +1,18 @@
 //! One hypervisor under test: clock, CPUs, tracepoints, maps, programs and trace, and the path of an event through them.
 //!
-//! A bench is used by one thread at a time (the binding holds a lock round it), but re-entrantly: a program may call a
+//! A bench is used by one thread at a time (the binding holds a lock round it and its maps), but re-entrantly: a program may call a
 //! helper of the user's, which fires another event. So every method takes `&self`, what never goes away sits in
 //! append-only lists, and what changes sits in cells that are not borrowed while foreign code runs.
 
+mod batch;
+mod crew;
 mod dispatch;
 mod error;
 mod filter;
 mod host;
+mod known_maps;
 mod load;
+mod maps;
 mod objects;
 mod portability;
 mod program;
@@ -18,14 +22,18 @@ mod target;
 mod worst;
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use elsa::FrozenVec;
 
-pub use dispatch::{Fired, Listener, Pause};
+pub use batch::{Fired, MixedColumns, Pause};
+pub use crew::Crew;
+pub use dispatch::Listener;
 pub use error::BenchError;
 pub use host::CustomHelpers;
 pub use load::{LoadOptions, Loaded};
+pub use maps::BenchMap;
 pub use portability::portability_of;
 pub use program::{BenchProgram, ByHand, Counts, HandRun, LastRun};
 pub use runs::{Run, Step, Steps};
@@ -36,7 +44,7 @@ use crate::clock::{Clock, ClockMode};
 use crate::engine::Stack;
 use crate::event::{Filter, Registry, Slot, Stamp, Statistics, TraceRing, TracepointSpec};
 use crate::helper::VmContext;
-use crate::map::{Map, MapSpec};
+use crate::map::LruOrder;
 
 /// What a bench is made from.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +67,8 @@ pub struct Options {
     pub engine: EngineKind,
     /// Whose maps there are.
     pub maps: MapLibrary,
+    /// Which entries its own LRU maps drive out; kbpf-basic's have a rule of theirs.
+    pub lru: LruOrder,
     /// Lets programs that may loop run on rbpf, which nothing stops: for a process that somebody else can end.
     pub endless: bool,
 }
@@ -75,6 +85,7 @@ impl Default for Options {
             target: Target::Linux,
             engine: EngineKind::Interpreter,
             maps: MapLibrary::Own,
+            lru: LruOrder::Exact,
             endless: false,
         }
     }
@@ -123,6 +134,21 @@ pub struct Tracepoint {
 }
 
 impl Tracepoint {
+    fn new(spec: Arc<TracepointSpec>, slot: Slot) -> Tracepoint {
+        Tracepoint {
+            spec,
+            slot,
+            enabled: Cell::new(false),
+            filter: RefCell::default(),
+            fired: Cell::new(0),
+            statistics: RefCell::default(),
+            links: RefCell::default(),
+            gone: Cell::new(false),
+            listeners: RefCell::default(),
+            listening: Cell::new(0),
+        }
+    }
+
     /// Name, id, fields, layout.
     #[must_use]
     pub fn spec(&self) -> &Arc<TracepointSpec> {
@@ -154,18 +180,6 @@ impl Tracepoint {
     }
 }
 
-/// A map of a bench.
-pub struct BenchMap {
-    /// The map.
-    pub map: Arc<dyn Map>,
-    /// Number of the load that made it; none for a map made by hand.
-    pub object: Option<usize>,
-    /// BTF types of key and value.
-    pub key_type: Option<u32>,
-    /// BTF type of the value.
-    pub value_type: Option<u32>,
-}
-
 /// What one CPU is doing.
 #[derive(Debug, Default)]
 struct Cpu {
@@ -175,14 +189,14 @@ struct Cpu {
     vm: Cell<VmContext>,
 }
 
-/// One hypervisor under test.
+/// One hypervisor under test. It stays on its thread, because its maps do ([`BenchMap`]).
 pub struct Bench {
     options: Options,
     clock: Clock,
     random: Cell<u64>,
     registry: RefCell<Registry>,
     tracepoints: FrozenVec<Box<Tracepoint>>,
-    maps: RefCell<Vec<Option<Arc<BenchMap>>>>,
+    maps: RefCell<Vec<Option<Rc<BenchMap>>>>,
     programs: FrozenVec<Box<BenchProgram>>,
     loads: Cell<usize>,
     next_link: Cell<u64>,
@@ -192,6 +206,8 @@ pub struct Bench {
     stack: Cell<Option<Box<Stack>>>,
     /// Events on their way, nested ones included.
     dispatching: Cell<u32>,
+    /// Whether a crew is at work, so that other threads use the maps too.
+    shared: Cell<bool>,
     /// Instructions executed by programs so far.
     instructions: Cell<u64>,
     /// Where printed lines go besides the trace, while a program is run by hand.
@@ -225,6 +241,7 @@ impl Bench {
             cpus: std::iter::repeat_with(Cpu::default).take(options.cpus as usize).collect(),
             stack: Cell::new(None),
             dispatching: Cell::new(0),
+            shared: Cell::new(false),
             instructions: Cell::new(0),
             printed: RefCell::new(None),
             helpers: RefCell::new(None),
@@ -256,18 +273,7 @@ impl Bench {
             return Err(BenchError::NoTracepoint { slot: slot.0 });
         };
         drop(registry);
-        Ok(self.tracepoints.push_get(Box::new(Tracepoint {
-            spec,
-            slot,
-            enabled: Cell::new(false),
-            filter: RefCell::default(),
-            fired: Cell::new(0),
-            statistics: RefCell::default(),
-            links: RefCell::default(),
-            gone: Cell::new(false),
-            listeners: RefCell::default(),
-            listening: Cell::new(0),
-        })))
+        Ok(self.tracepoints.push_get(Box::new(Tracepoint::new(spec, slot))))
     }
 
     /// The tracepoint in a slot.
@@ -337,42 +343,6 @@ impl Bench {
         let stamp = Stamp { time_ns: self.clock.now(), cpu: self.clock.cpu(), pid: record.pid(), comm };
         self.trace.borrow_mut().push_record(stamp, record.bytes());
         Ok(())
-    }
-
-    /// Adds a map that belongs to no object.
-    ///
-    /// # Errors
-    /// [`BenchError::Map`] where Linux would refuse it too.
-    pub fn create_map(&self, spec: MapSpec) -> Result<usize, BenchError> {
-        self.create_map_with(spec, None)
-    }
-
-    /// As [`Bench::create_map`]; `inner` is what the maps of a map of maps must be like.
-    ///
-    /// # Errors
-    /// As [`Bench::create_map`].
-    pub fn create_map_with(&self, spec: MapSpec, inner: Option<&dyn Map>) -> Result<usize, BenchError> {
-        let map = self.options.create_map(spec, inner)?;
-        Ok(self.add_map(BenchMap { map, object: None, key_type: None, value_type: None }))
-    }
-
-    fn add_map(&self, map: BenchMap) -> usize {
-        let mut maps = self.maps.borrow_mut();
-        maps.push(Some(Arc::new(map)));
-        maps.len() - 1
-    }
-
-    /// A map, by its number.
-    #[must_use]
-    pub fn map(&self, index: usize) -> Option<Arc<BenchMap>> {
-        self.maps.borrow().get(index)?.clone()
-    }
-
-    /// Lets go of a map, whose memory is freed with the last program that uses it. Its number is not given again.
-    pub fn remove_map(&self, index: usize) {
-        if let Some(map) = self.maps.borrow_mut().get_mut(index) {
-            *map = None;
-        }
     }
 
     /// What a CPU is doing, for helpers that ask.

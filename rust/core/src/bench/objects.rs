@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Bench, BenchError, BenchMap, BenchProgram};
 use crate::errno::Errno;
-use crate::map::{Holds, Map, MapSet, Objects, Refusal};
+use crate::map::{Holds, Map, MapSet, Objects, Refusal, update_batch_by_number};
 use crate::object::Object;
 use crate::program::{Program, ProgramType};
 
@@ -48,13 +48,39 @@ impl Bench {
     ///
     /// # Errors
     /// Linux's errno, with what it does not say.
-    pub fn update_map(&self, map: &dyn Map, key: &[u8], value: &[u8], flags: u64) -> Result<(), Refusal> {
+    ///
+    /// # Safety
+    /// `map` is one of this bench, be it still in it or not.
+    pub unsafe fn update_map(&self, map: &dyn Map, key: &[u8], value: &[u8], flags: u64) -> Result<(), Refusal> {
         map.update_by_number(key, value, flags, &Known { bench: self, maps: &[], programs: &[] })
     }
 
-    /// A program is about to use these maps: a program array among them is then for its type.
+    /// `BPF_MAP_UPDATE_BATCH`, with values as of [`Bench::update_map`]; how many were done, and why not all.
+    ///
+    /// # Errors
+    /// Linux's errno, with what it does not say.
+    ///
+    /// # Safety
+    /// As for [`Bench::update_map`].
+    pub unsafe fn update_map_batch(
+        &self,
+        map: &dyn Map,
+        entries: &[(&[u8], &[u8])],
+        flags: u64,
+    ) -> Result<(), (u32, Refusal)> {
+        update_batch_by_number(map, entries, flags, &Known { bench: self, maps: &[], programs: &[] })
+    }
+
+    /// A program is about to use these maps: a program array among them is then for its type. As on Linux, tracing programs
+    /// and socket filters may use no map whose values have spin locks, but for one that they look up in a map of maps.
     pub(super) fn admit(program: &Program, maps: &MapSet) -> Result<(), BenchError> {
         for map in &maps.0 {
+            if let (Some(_), Some(program_type)) = (map.spin_lock(), program.program_type)
+                && !program_type.may_lock()
+            {
+                let (program, map) = (program.name.clone(), map.spec().name.clone());
+                return Err(BenchError::SpinLockType { program, map, program_type });
+            }
             if let Holds::Programs(array) = map.holds()
                 && let Err(owner) = array.admit(program.program_type)
             {

@@ -1,5 +1,6 @@
 //! What becomes of a program on each target, whatever the bench is.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Bench, BenchError, BenchMap, Options, Target};
@@ -42,7 +43,7 @@ impl Bench {
         let program = found.ok_or(BenchError::NoProgram { index })?;
         let used = program.maps();
         let slots: Vec<Option<&MapSpec>> = used.0.iter().map(|map| Some(map.spec())).collect();
-        let others: Vec<Arc<BenchMap>> = self.maps.borrow().iter().flatten().cloned().collect();
+        let others: Vec<Rc<BenchMap>> = self.maps.borrow().iter().flatten().cloned().collect();
         let mut all = Vec::new();
         // On the bench's own target they are there.
         if target != self.options.target {

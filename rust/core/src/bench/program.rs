@@ -7,7 +7,7 @@ use super::host::{EventHost, Vm};
 use super::reach::context_reach;
 use super::worst::{Worst, WorstRuns};
 use super::{Bench, BenchError};
-use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable};
+use crate::engine::{Input, Observer, Outcome, ProgramFault, Runnable, Tally};
 use crate::event::Stamp;
 use crate::helper::VmContext;
 use crate::map::MapSet;
@@ -99,13 +99,25 @@ impl BenchProgram {
         object: Option<usize>,
     ) -> BenchProgram {
         let reach = context_reach(&program.insns);
-        let counted = runnable.is_observable();
+        BenchProgram::with(program, runs_as, Some(runnable), maps, object, reach)
+    }
+
+    /// As [`BenchProgram::new`]; without a runnable, one that is unloaded.
+    pub(super) fn with(
+        program: Arc<Program>,
+        runs_as: Option<ProgramType>,
+        runnable: Option<Box<dyn Runnable>>,
+        maps: MapSet,
+        object: Option<usize>,
+        reach: (u64, usize),
+    ) -> BenchProgram {
+        let counted = runnable.as_ref().is_some_and(|runnable| runnable.is_observable());
         BenchProgram {
             program,
             runs_as,
-            runnable: RefCell::new(Some(runnable)),
+            unloaded: Cell::new(runnable.is_none()),
+            runnable: RefCell::new(runnable),
             maps: RefCell::new(maps),
-            unloaded: Cell::new(false),
             reach,
             object,
             links: Cell::new(0),
@@ -238,12 +250,50 @@ impl BenchProgram {
         self.ended.set(at);
     }
 
+    /// Instructions that the bench had executed when its latest run ended; 0 before the first.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.get()
+    }
+
+    /// As [`Worst::at`].
+    pub(super) fn worst_at(&self) -> (u64, u64) {
+        self.worst.at()
+    }
+
+    /// Adds what it has done on another bench, made ready there once more; the worst runs are for [`BenchProgram::note_worst`].
+    pub(super) fn add(&self, counts: &Counts, profile: &Tally) {
+        let add = |counter: &Cell<u64>, more: u64| counter.set(counter.get().wrapping_add(more));
+        add(&self.runs, counts.runs);
+        add(&self.misses, counts.misses);
+        add(&self.faults, counts.faults);
+        add(&self.instructions, counts.instructions.unwrap_or(0));
+        add(&self.calls, counts.calls);
+        if let Some(runnable) = self.runnable() {
+            runnable.add(profile);
+        }
+    }
+
+    /// As [`Worst::note`].
+    pub(super) fn note_worst(&self, runs: WorstRuns, at: u64) {
+        self.worst.note(runs, at);
+    }
+
+    /// Its latest run is one on another bench, if it has not ended before one that is known already.
+    pub(super) fn ended_elsewhere(&self, profile: &Tally, at: u64) {
+        if at > self.ended.get() {
+            self.ended.set(at);
+            if let Some(runnable) = self.runnable() {
+                runnable.end_as(profile);
+            }
+        }
+    }
+
     /// The run of this event is over, the bench having executed so many instructions.
     #[inline]
     pub(super) fn end(&self, outcome: &Outcome, stamp: &Stamp, at: u64) {
         self.ended.set(at);
         self.calls.set(self.calls.get().wrapping_add(outcome.calls));
-        self.worst.see(outcome, stamp);
+        self.worst.see(outcome, stamp, at);
         self.instructions.set(self.instructions.get().wrapping_add(outcome.instructions));
         self.faults.set(self.faults.get() + u64::from(outcome.result.is_err()));
     }
@@ -305,7 +355,14 @@ impl Bench {
         let len = context.len() as u64;
         let window = Window { start: start + hidden as u64, len: len - hidden as u64, writable };
         let args = program.arguments(start, window);
-        let input = Input { args, context: window, extra: &[], host: &host, budget: self.options.budget };
+        let input = Input {
+            args,
+            context: window,
+            extra: &[],
+            host: &host,
+            budget: self.options.budget,
+            alone: host.is_alone(),
+        };
 
         let active = &self.cpus[stamp.cpu as usize].active;
         let outer = self.printed.replace(Some(Vec::new()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{BenchError, Options};
 use crate::engine::{EngineError, Interpreter, Runnable};
-use crate::map::{self, BUFFER, Holds, Map, MapSet, MapSpec};
+use crate::map::{self, BUFFER, Creation, Holds, Map, MapSet, MapSpec};
 use crate::program::{Program, ProgramType};
 
 /// Which hypervisor, or kernel, programs are run for.
@@ -63,8 +63,14 @@ impl Options {
         if self.target == Target::Axvisor { Some(ProgramType::Axvisor) } else { program_type }
     }
 
+    /// A map, with `spin_lock` as [`Creation`] has it: AxVisor's library knows no types of values, and makes one without.
     /// A perf event array comes with a buffer for each CPU, as a reader opens them.
-    pub(super) fn create_map(&self, spec: MapSpec, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, BenchError> {
+    pub(super) fn create_map(
+        &self,
+        spec: MapSpec,
+        inner: Option<&dyn Map>,
+        spin_lock: Option<u32>,
+    ) -> Result<Arc<dyn Map>, BenchError> {
         #[cfg(feature = "axvisor")]
         if self.maps == MapLibrary::Kbpf {
             let (target, known) = (self.target, spec.clone());
@@ -77,7 +83,7 @@ impl Options {
                 },
             });
         }
-        let map = map::create_with(spec, self.cpus, inner)?;
+        let map = map::create_as(spec, self.cpus, &Creation { inner, lru: self.lru, spin_lock })?;
         if let Holds::Events(events) = map.holds() {
             // Fewer entries than CPUs, or one that the bench may not write to: as many as there can be.
             for cpu in 0..self.cpus {
@@ -86,6 +92,8 @@ impl Options {
                 }
             }
         }
+        // SAFETY: nobody else has it yet, and a bench lets no map out to another thread (`maps.rs`).
+        unsafe { map.set_alone(true) };
         Ok(map)
     }
 

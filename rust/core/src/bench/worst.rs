@@ -25,15 +25,21 @@ pub struct WorstRuns {
     pub calls: WorstRun,
 }
 
+impl WorstRun {
+    /// Returns whether it is this one now.
+    fn see(&mut self, run: WorstRun) -> bool {
+        let more = run.count > self.count;
+        if more {
+            *self = run;
+        }
+        more
+    }
+}
+
 impl WorstRuns {
-    fn see(&mut self, outcome: &Outcome, stamp: &Stamp) {
-        let see = |worst: &mut WorstRun, count: u64| {
-            if count > worst.count {
-                *worst = WorstRun { count, time_ns: stamp.time_ns, cpu: stamp.cpu };
-            }
-        };
-        see(&mut self.instructions, outcome.instructions);
-        see(&mut self.calls, outcome.calls);
+    /// One run, in both ways; or the worst of many.
+    fn see(&mut self, runs: WorstRuns) -> (bool, bool) {
+        (self.instructions.see(runs.instructions), self.calls.see(runs.calls))
     }
 }
 
@@ -45,28 +51,44 @@ pub(super) struct Worst {
     /// As `instructions`.
     calls: Cell<u64>,
     all: Cell<WorstRuns>,
+    /// Instructions that the bench had executed when the two of `all` ended.
+    at: Cell<(u64, u64)>,
     watches: RefCell<Vec<(u64, WorstRuns)>>,
     next: Cell<u64>,
 }
 
 impl Worst {
-    /// A run is over.
+    /// A run is over, the bench having executed so many instructions.
     #[inline]
-    pub(super) fn see(&self, outcome: &Outcome, stamp: &Stamp) {
+    pub(super) fn see(&self, outcome: &Outcome, stamp: &Stamp, at: u64) {
         if outcome.instructions > self.instructions.get() || outcome.calls > self.calls.get() {
-            self.note(outcome, stamp);
+            let run = |count| WorstRun { count, time_ns: stamp.time_ns, cpu: stamp.cpu };
+            self.note(WorstRuns { instructions: run(outcome.instructions), calls: run(outcome.calls) }, at);
         }
     }
 
+    /// As [`Worst::see`], of the worst of runs that somebody else has seen.
     #[cold]
-    fn note(&self, outcome: &Outcome, stamp: &Stamp) {
-        let mut all = self.all.get();
-        all.see(outcome, stamp);
+    pub(super) fn note(&self, runs: WorstRuns, at: u64) {
+        let (mut all, mut ended) = (self.all.get(), self.at.get());
+        let (instructions, calls) = all.see(runs);
+        if instructions {
+            ended.0 = at;
+        }
+        if calls {
+            ended.1 = at;
+        }
         self.all.set(all);
+        self.at.set(ended);
         for (_, worst) in &mut *self.watches.borrow_mut() {
-            worst.see(outcome, stamp);
+            worst.see(runs);
         }
         self.settle();
+    }
+
+    /// Instructions that the bench had executed when the worst of all runs ended: by instructions, by helper calls.
+    pub(super) fn at(&self) -> (u64, u64) {
+        self.at.get()
     }
 
     /// The limits are those of whoever has seen the least.

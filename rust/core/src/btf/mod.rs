@@ -5,6 +5,7 @@ mod c;
 mod error;
 mod ext;
 mod layout;
+mod lock;
 mod parse;
 mod types;
 

@@ -117,6 +117,16 @@ pub struct Outcome {
     pub calls: u64,
 }
 
+/// How often what was executed, as a program that was made ready counts it: to be added to the counts of the same program
+/// made ready elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Counters in an order that only its engine knows.
+    counters: Vec<u64>,
+    /// Where the latest run ended; `usize::MAX` before the first.
+    ended: usize,
+}
+
 /// The stack of one CPU: eight frames, fresh ones filled with a pattern.
 #[derive(Debug)]
 pub struct Stack {
@@ -156,6 +166,8 @@ pub struct Input<'r> {
     pub host: &'r dyn Host,
     /// Instructions it may execute before [`Fault::Budget`].
     pub budget: u64,
+    /// Whether no other thread uses the maps meanwhile: atomic instructions then need no locked ones of the machine.
+    pub alone: bool,
 }
 
 /// What sees every instruction of a run before it is executed.
@@ -176,7 +188,7 @@ pub trait Runnable: Send + Sync {
     ///
     /// # Safety
     /// `input.context` and `input.extra` must be valid memory, writable where they say so, and nobody may hold
-    /// Rust references into them during the run.
+    /// Rust references into them during the run. Where `input.alone`, no other thread may use the maps during the run.
     unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome;
 
     /// Runs it once, showing every instruction to `observer`.
@@ -212,4 +224,19 @@ pub trait Runnable: Send + Sync {
 
     /// Forgets all counts.
     fn reset_counts(&self);
+
+    /// Its counts, for [`Runnable::add`]; empty where it shows no instructions.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
+    /// Adds the counts of the same program made ready elsewhere.
+    fn add(&self, tally: &Tally) {
+        let _ = tally;
+    }
+
+    /// Takes the latest run of the same program made ready elsewhere for its own.
+    fn end_as(&self, tally: &Tally) {
+        let _ = tally;
+    }
 }

@@ -102,9 +102,14 @@ impl Counters {
         reached
     }
 
+    /// Every counter.
+    pub(super) fn all(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.entered.iter().chain(&self.stopped)
+    }
+
     /// Forgets everything.
     pub(super) fn reset(&self) {
-        for counter in self.entered.iter().chain(&self.stopped) {
+        for counter in self.all() {
             counter.store(0, Relaxed);
         }
     }

@@ -70,7 +70,7 @@ impl Column<'_> {
 }
 
 /// Columns that fit their fields, being turned into records.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch<'a> {
     spec: &'a TracepointSpec,
     columns: Vec<Column<'a>>,
@@ -174,6 +174,12 @@ impl Batch<'_> {
         self.rows
     }
 
+    /// Bytes of a record.
+    #[must_use]
+    pub fn record_size(&self) -> usize {
+        self.spec.record_size()
+    }
+
     /// Records in a full chunk.
     #[must_use]
     pub const fn chunk_rows(&self) -> usize {
@@ -187,13 +193,30 @@ impl Batch<'_> {
         let records = &mut self.records[..(last - first) * self.spec.record_size()];
         for (field, column) in self.spec.fields().iter().zip(&self.columns) {
             let place = Place { stride: self.spec.record_size(), offset: field.offset };
-            with_numbers!(column, numbers => place.numbers(field.ty, &numbers[first..last], records),
-                Column::Bool(bytes) => place.truths(field.ty, &bytes[first..last], records),
+            with_numbers!(column, numbers => place.numbers(field.ty, numbers[first..last].iter().copied(), records),
+                Column::Bool(bytes) => place.truths(field.ty, bytes[first..last].iter().copied(), records),
                 Column::Rows { bytes, width } => {
-                    let rows = bytes[first * width..last * width].chunks_exact(*width);
-                    for (record, row) in records.chunks_exact_mut(place.stride).zip(rows) {
-                        record[place.offset..][..*width].copy_from_slice(row);
-                    }
+                    place.rows(bytes[first * width..last * width].chunks_exact(*width), records);
+                }
+                Column::Same(_) => {}
+            );
+        }
+        records
+    }
+
+    /// The records of these rows, at most a full chunk of them.
+    ///
+    /// # Panics
+    /// Where there is no such row.
+    pub fn pick(&mut self, rows: &[usize]) -> &[u8] {
+        let rows = &rows[..rows.len().min(self.chunk_rows).min(self.rows)];
+        let records = &mut self.records[..rows.len() * self.spec.record_size()];
+        for (field, column) in self.spec.fields().iter().zip(&self.columns) {
+            let place = Place { stride: self.spec.record_size(), offset: field.offset };
+            with_numbers!(column, numbers => place.numbers(field.ty, rows.iter().map(|&row| numbers[row]), records),
+                Column::Bool(bytes) => place.truths(field.ty, rows.iter().map(|&row| bytes[row]), records),
+                Column::Rows { bytes, width } => {
+                    place.rows(rows.iter().map(|row| &bytes[row * width..][..*width]), records);
                 }
                 Column::Same(_) => {}
             );
@@ -210,28 +233,34 @@ struct Place {
 }
 
 impl Place {
-    fn numbers<T: Number>(self, ty: FieldType, numbers: &[T], records: &mut [u8]) {
+    fn numbers<T: Number>(self, ty: FieldType, numbers: impl Iterator<Item = T>, records: &mut [u8]) {
         match ty.size() {
-            1 => self.scatter(numbers, |n| [n.low_bits() as u8], records),
-            2 => self.scatter(numbers, |n| (n.low_bits() as u16).to_le_bytes(), records),
-            4 => self.scatter(numbers, |n| (n.low_bits() as u32).to_le_bytes(), records),
-            _ => self.scatter(numbers, |n| n.low_bits().to_le_bytes(), records),
+            1 => self.scatter(numbers.map(|n| [n.low_bits() as u8]), records),
+            2 => self.scatter(numbers.map(|n| (n.low_bits() as u16).to_le_bytes()), records),
+            4 => self.scatter(numbers.map(|n| (n.low_bits() as u32).to_le_bytes()), records),
+            _ => self.scatter(numbers.map(|n| n.low_bits().to_le_bytes()), records),
         }
     }
 
-    fn truths(self, ty: FieldType, truths: &[u8], records: &mut [u8]) {
+    fn truths(self, ty: FieldType, truths: impl Iterator<Item = u8>, records: &mut [u8]) {
         match ty.size() {
-            1 => self.scatter(truths, |b| [u8::from(b != 0)], records),
-            2 => self.scatter(truths, |b| u16::from(b != 0).to_le_bytes(), records),
-            4 => self.scatter(truths, |b| u32::from(b != 0).to_le_bytes(), records),
-            _ => self.scatter(truths, |b| u64::from(b != 0).to_le_bytes(), records),
+            1 => self.scatter(truths.map(|b| [u8::from(b != 0)]), records),
+            2 => self.scatter(truths.map(|b| u16::from(b != 0).to_le_bytes()), records),
+            4 => self.scatter(truths.map(|b| u32::from(b != 0).to_le_bytes()), records),
+            _ => self.scatter(truths.map(|b| u64::from(b != 0).to_le_bytes()), records),
+        }
+    }
+
+    fn rows<'b>(self, rows: impl Iterator<Item = &'b [u8]>, records: &mut [u8]) {
+        for (record, row) in records.chunks_exact_mut(self.stride).zip(rows) {
+            record[self.offset..][..row.len()].copy_from_slice(row);
         }
     }
 
     #[inline]
-    fn scatter<T: Copy, const N: usize>(self, values: &[T], bytes: impl Fn(T) -> [u8; N], records: &mut [u8]) {
-        for (record, &value) in records.chunks_exact_mut(self.stride).zip(values) {
-            record[self.offset..self.offset + N].copy_from_slice(&bytes(value));
+    fn scatter<const N: usize>(self, values: impl Iterator<Item = [u8; N]>, records: &mut [u8]) {
+        for (record, value) in records.chunks_exact_mut(self.stride).zip(values) {
+            record[self.offset..self.offset + N].copy_from_slice(&value);
         }
     }
 }

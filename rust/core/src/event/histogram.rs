@@ -52,6 +52,13 @@ impl Histogram {
         *bucket = bucket.saturating_add(1);
     }
 
+    /// Adds the samples of another one.
+    pub fn add(&mut self, other: &Histogram) {
+        for (own, more) in self.buckets.iter_mut().zip(&other.buckets) {
+            *own = own.saturating_add(*more);
+        }
+    }
+
     /// Samples by bucket.
     #[must_use]
     pub const fn buckets(&self) -> &[u64; BUCKETS] {

@@ -52,6 +52,23 @@ impl Statistics {
         (self.min_ns, self.max_ns, self.total_ns, self.samples) = (min, max, total, samples);
     }
 
+    /// Adds what was counted elsewhere, where the last event was later than the last one here.
+    pub fn add(&mut self, later: &Statistics) {
+        let min = match (self.min_ns(), later.min_ns()) {
+            (Some(own), Some(other)) => own.min(other),
+            (own, other) => own.or(other).unwrap_or_default(),
+        };
+        if let Some(last) = later.last_timestamp_ns() {
+            self.last_timestamp_ns = last;
+        }
+        self.min_ns = min;
+        self.max_ns = self.max_ns.max(later.max_ns);
+        self.count = self.count.saturating_add(later.count);
+        self.samples = self.samples.saturating_add(later.samples);
+        self.total_ns = self.total_ns.saturating_add(later.total_ns);
+        self.histogram.add(&later.histogram);
+    }
+
     /// Events, with and without a duration. Stops at 2⁶⁴-1.
     #[must_use]
     pub const fn count(&self) -> u64 {
@@ -169,6 +186,22 @@ mod tests {
         batch.record_batch(0, 99, []);
         batch.record_batch(3, 6, durations[2..].iter().copied());
         assert_eq!(batch, single);
+    }
+
+    #[test]
+    fn two_halves_are_added_to_the_whole() {
+        let durations = [500, 0, 7, 1_500, 10_000_000_000, u64::MAX];
+        for middle in 0..=durations.len() {
+            let (mut first, mut second) = (Statistics::default(), Statistics::default());
+            let mut whole = Statistics::default();
+            for (n, &ns) in durations.iter().enumerate() {
+                let half = if n < middle { &mut first } else { &mut second };
+                half.record_duration(n as u64, ns);
+                whole.record_duration(n as u64, ns);
+            }
+            first.add(&second);
+            assert_eq!(first, whole, "{middle}");
+        }
     }
 
     #[test]

@@ -7,7 +7,6 @@ use elsa::sync::FrozenVec;
 use parking_lot::Mutex;
 
 use super::{MAP_HANDLE_STRIDE, Run};
-use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::map::{Map, MapSet};
 use crate::memory::{Region, Window};
@@ -41,7 +40,7 @@ impl InnerMaps {
     }
 
     /// All of them, the one looked up last first.
-    fn newest_first(&self) -> impl Iterator<Item = &dyn Map> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &dyn Map> {
         (0..self.maps.len()).rev().filter_map(|place| self.maps.get(place))
     }
 }
@@ -57,6 +56,11 @@ pub struct WithInner<'a> {
 impl Region for WithInner<'_> {
     fn window(&self, address: u64) -> Option<Window> {
         self.maps.window(address).or_else(|| self.inner.newest_first().find_map(|map| map.window(address)))
+    }
+
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        let inner = || self.inner.newest_first().find_map(|map| map.forbids(address, size));
+        self.maps.forbids(address, size).or_else(inner)
     }
 
     fn describe(&self, address: u64) -> Option<String> {
@@ -89,16 +93,5 @@ impl<'r> Run<'r> {
             Some(inner) => Ok(inner.handle(map)),
             None => Err(Box::new(Fault::Helper { id: 1, what: "this engine hands out no inner maps".to_owned() })),
         }
-    }
-
-    /// Submits or discards a ring-buffer record of any map that the run reaches.
-    ///
-    /// # Errors
-    /// `EINVAL` for an address that is no reserved record.
-    pub fn commit(&self, record: u64, flags: u64, discard: bool) -> Result<(), Errno> {
-        let own = self.maps.0.iter().map(|map| &**map);
-        let inner = self.inner.into_iter().flat_map(InnerMaps::newest_first);
-        let committed = own.chain(inner).any(|map| map.commit(record, flags, discard).is_ok());
-        if committed { Ok(()) } else { Err(Errno::EINVAL) }
     }
 }

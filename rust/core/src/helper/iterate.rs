@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::Run;
+use super::{Run, failed};
 use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::memory::Window;
@@ -62,6 +62,6 @@ pub(super) fn for_each_map_elem(
     });
     match fault {
         Some(fault) => Err(fault),
-        None => Ok(visited.unwrap_or_else(Errno::to_r0)),
+        None => visited.or_else(|errno| failed(map, 164, errno)),
     }
 }

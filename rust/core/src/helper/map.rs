@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use super::Run;
+use super::{Run, failed, wrong_map};
 use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::map::{BPF_F_RDONLY_PROG, Holds, Map, MapKind, MapSpec};
@@ -10,8 +10,11 @@ use crate::memory::{Bytes, Window};
 
 /// What a helper leaves in r0: 0, or the negative errno.
 #[inline]
-fn r0(result: Result<(), Errno>) -> u64 {
-    result.map_or_else(Errno::to_r0, |()| 0)
+fn r0(map: &dyn Map, helper: u32, result: Result<(), Errno>) -> Result<u64, Box<Fault>> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(errno) => failed(map, helper, errno),
+    }
 }
 
 /// The map in r1 of a helper that writes to it. Linux's verifier refuses such a call on a read-only map.
@@ -33,7 +36,7 @@ fn value(run: &mut Run<'_>, spec: &MapSpec, found: Option<NonNull<u8>>) -> u64 {
     let writable = spec.flags & BPF_F_RDONLY_PROG == 0;
     // SAFETY: a value that a map has handed out stays valid memory until the map is dropped (`Map`), and the run
     // borrows its maps for as long as its memory.
-    unsafe { run.memory.expect(Window { start, len: spec.value_size.into(), writable }) };
+    unsafe { run.memory.expect_value(Window { start, len: spec.value_size.into(), writable }) };
     start
 }
 
@@ -51,18 +54,22 @@ pub(super) fn lookup(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64,
 /// What a look-up returns that found no value: an inner map, or null.
 #[cold]
 fn missing(run: &mut Run<'_>, map: &dyn Map, key: Bytes<'_>) -> Result<u64, Box<Fault>> {
-    let Holds::Maps(maps) = map.holds() else { return Ok(0) };
-    maps.inner(key).map_or(Ok(0), |inner| run.hand_out(inner.map))
+    match map.holds() {
+        Holds::Maps(maps) => maps.inner(key).map_or(Ok(0), |inner| run.hand_out(inner.map)),
+        Holds::Values if map.spec().key_size > 0 => Ok(0),
+        _ => wrong_map(map, 1).map(|()| 0),
+    }
 }
 
-/// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value on that CPU; null where there is no such CPU, and for
-/// kinds without a value a CPU.
+/// `bpf_map_lookup_percpu_elem(map, key, cpu)`: the value on that CPU; null where there is no such CPU.
 pub(super) fn lookup_percpu(run: &mut Run<'_>, [map, key, cpu, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, 195)?;
     let key = run.memory.bytes(key, map.spec().key_size as usize)?;
-    let per_cpu = map.spec().kind.is_per_cpu();
+    if !map.spec().kind.is_per_cpu() {
+        wrong_map(map, 195)?;
+    }
     let cpu = cpu as u32;
-    let found = if per_cpu && cpu < run.host.cpus() { map.lookup(cpu, key) } else { None };
+    let found = if cpu < run.host.cpus() { map.lookup(cpu, key) } else { None };
     Ok(value(run, map.spec(), found))
 }
 
@@ -71,28 +78,28 @@ pub(super) fn update(run: &mut Run<'_>, [map, key, value, flags, _]: [u64; 5]) -
     let map = writable(run, map, 2)?;
     let key = run.memory.bytes(key, map.spec().key_size as usize)?;
     let value = run.memory.bytes(value, map.spec().value_size as usize)?;
-    Ok(r0(map.update(run.host.cpu(), key, value, flags)))
+    r0(map, 2, map.update(run.host.cpu(), key, value, flags))
 }
 
 /// `bpf_map_delete_elem(map, key)`.
 pub(super) fn delete(run: &mut Run<'_>, [map, key, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = writable(run, map, 3)?;
     let key = run.memory.bytes(key, map.spec().key_size as usize)?;
-    Ok(r0(map.delete(key)))
+    r0(map, 3, map.delete(key))
 }
 
 /// `bpf_map_push_elem(map, value, flags)`.
 pub(super) fn push(run: &mut Run<'_>, [map, value, flags, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = writable(run, map, 87)?;
     let value = run.memory.bytes(value, map.spec().value_size as usize)?;
-    Ok(r0(map.push(value, flags)))
+    r0(map, 87, map.push(value, flags))
 }
 
 /// `bpf_map_pop_elem(map, value)`.
 pub(super) fn pop(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = writable(run, map, 88)?;
     let value = run.memory.bytes_mut(value, map.spec().value_size as usize)?;
-    Ok(r0(map.pop(value, true)))
+    r0(map, 88, map.pop(value, true))
 }
 
 /// `bpf_map_peek_elem(map, value)`: of a bloom filter, whether the value may be in it.
@@ -100,8 +107,8 @@ pub(super) fn peek(run: &mut Run<'_>, [map, value, ..]: [u64; 5]) -> Result<u64,
     let map = run.map(map, 89)?;
     let size = map.spec().value_size as usize;
     if map.spec().kind == MapKind::BloomFilter {
-        return Ok(r0(map.contains(run.memory.bytes(value, size)?)));
+        return r0(map, 89, map.contains(run.memory.bytes(value, size)?));
     }
     let value = run.memory.bytes_mut(value, size)?;
-    Ok(r0(map.pop(value, false)))
+    r0(map, 89, map.pop(value, false))
 }

@@ -1,15 +1,18 @@
 //! Helpers: one table (id, name, prototype, implementation); files by subject.
 
+mod dynptr;
 mod format;
 mod hypervisor;
 mod inner;
 mod iterate;
 mod map;
+mod misuse;
 mod perf;
 mod print;
 mod probe;
 mod ring;
 mod rows;
+mod spin;
 mod string;
 mod table;
 mod tail;
@@ -17,8 +20,11 @@ mod task;
 mod time;
 
 pub use inner::{InnerMaps, WithInner};
+pub use misuse::{KnownMaps, forbidden_maps, misused_maps};
+pub use spin::{SPIN_LOCK, SPIN_UNLOCK};
 pub use table::{
     ArgKind, CUSTOM_HELPERS, Helper, HelperError, Implementation, ProgramTypes, ReturnKind, all, by_id, by_name, check,
+    check_map,
 };
 pub use tail::{MAX_TAIL_CALLS, TAIL_CALL, tail_call_target};
 
@@ -185,17 +191,17 @@ fn no_map(handle: u64, helper: u32) -> Box<Fault> {
     Box::new(Fault::Helper { id: helper, what })
 }
 
-/// The fault of a helper that was given a map of a kind that it is not for. The first words are those of Linux's verifier.
+/// The fault of a helper that was given a map of a kind that it is not for; none where it is for it.
 #[cold]
-fn wrong_kind(map: &dyn Map, helper: u32, expected: &str) -> Box<Fault> {
-    let (kind, name) = (map.spec().kind, table::by_id(helper).map_or("", |helper| helper.name));
-    let what = format!(
-        "cannot pass map_type {} into func {name}#{helper}: {} is a {} map, and it takes a {expected} map",
-        kind as u32,
-        map.spec().name,
-        kind.name()
-    );
-    Box::new(Fault::Helper { id: helper, what })
+fn wrong_map(map: &dyn Map, helper: u32) -> Result<(), Box<Fault>> {
+    let what = |error: HelperError| Box::new(Fault::Helper { id: helper, what: error.to_string() });
+    check_map(helper, map.spec()).map_err(what)
+}
+
+/// What a helper that has failed leaves in r0; a fault where the map is of a kind that it is not for.
+#[cold]
+fn failed(map: &dyn Map, helper: u32, errno: Errno) -> Result<u64, Box<Fault>> {
+    wrong_map(map, helper).map(|()| errno.to_r0())
 }
 
 /// A helper: arguments r1 to r5 in, r0 out.

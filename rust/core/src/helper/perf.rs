@@ -1,6 +1,6 @@
 //! Perf event arrays.
 
-use super::{Run, wrong_kind};
+use super::{Run, failed};
 use crate::errno::Errno;
 use crate::fault::Fault;
 use crate::map::{Holds, MAX_DATA};
@@ -15,7 +15,7 @@ const OUTPUT: u32 = 25;
 /// A record of more than 65516 bytes is a fault: Linux writes it with a length that its readers cannot use.
 pub(super) fn output(run: &mut Run<'_>, [_, map, flags, data, size]: [u64; 5]) -> Result<u64, Box<Fault>> {
     let map = run.map(map, OUTPUT)?;
-    let Holds::Events(events) = map.holds() else { return Err(wrong_kind(map, OUTPUT, "perf_event_array")) };
+    let Holds::Events(events) = map.holds() else { return failed(map, OUTPUT, Errno::EINVAL) };
     let data = run.memory.bytes(data, size as usize)?;
     if data.len() > MAX_DATA {
         let what =

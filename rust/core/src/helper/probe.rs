@@ -92,8 +92,7 @@ pub(super) fn read(run: &mut Run<'_>, space: Space, address: u64, mut out: Bytes
             out.zero_from(0);
             return Err(space.errno(address));
         }
-        // SAFETY: `got` bytes of the chunk go to `out` from `done` on, and `done + got` is at most its length.
-        unsafe { std::ptr::copy_nonoverlapping(chunk.as_ptr(), out.as_mut_ptr().add(done), got) };
+        out.write_at(done, &chunk[..got]);
         done += got;
     }
     Ok(())
@@ -124,14 +123,9 @@ pub(super) fn read_string(
         let text = chunk[..got].iter().position(|&byte| byte == 0);
         let end = text.or((done + got > most).then_some(most - done));
         let n = end.unwrap_or(got);
-        // SAFETY: `n` bytes of the chunk, and a NUL where the string ends, go to `out` from `done` on: `done + n` is at
-        // most `most`, one less than its length.
-        unsafe {
-            let to = out.as_mut_ptr().add(done);
-            std::ptr::copy_nonoverlapping(chunk.as_ptr(), to, n);
-            if end.is_some() {
-                to.add(n).write(0);
-            }
+        out.write_at(done, &chunk[..n]);
+        if end.is_some() {
+            out.write_at(done + n, &[0]);
         }
         done += n;
         if end.is_some() {

@@ -6,7 +6,8 @@
 //! would get `bpf_tcp_check_syncookie#100` there).
 
 use super::table::{ArgKind, Helper, Implementation, ProgramTypes, ReturnKind};
-use super::{hypervisor, iterate, map, perf, print, probe, ring, string, tail, task, time};
+use super::{dynptr, hypervisor, iterate, map, perf, print, probe, ring, spin, string, tail, task, time};
+use crate::map::MapUse;
 use crate::program::ProgramType::{
     Axvisor, Kprobe, Mem, PerfEvent, RawTracepoint, SocketFilter, Syscall, Tracepoint, Xdp,
 };
@@ -24,39 +25,45 @@ const SYSCALL_AND_NET: ProgramTypes = SYSCALL.and(NET);
 const TRACING_AND_SYSCALL: ProgramTypes = TRACING.and(SYSCALL);
 const ALL: ProgramTypes = TRACING.and(SYSCALL_AND_NET);
 
-/// `id name types [gpl] [= "returned C type" ("C parameters") [kinds of argument] kind-of-result function]`
+/// `id name types [gpl] [= "returned C type" ("C parameters") [kinds of argument] kind-of-result function]`; a map says
+/// what is done with it
 macro_rules! rows {
     (@gpl) => { false };
     (@gpl gpl) => { true };
+    (@use) => { None };
+    (@use $use:ident) => { Some(MapUse::$use) };
     (@run) => { None };
-    (@run $returns:literal $params:literal [$($arg:ident),*] $result:ident $run:path) => {
+    (@run $returns:literal $params:literal [$($arg:ident $(($use:ident))?),*] $result:ident $run:path) => {
         Some(Implementation {
             returns: $returns,
             params: $params,
             args: &[$(ArgKind::$arg),*],
+            map_use: rows!(@use $($($use)?)*),
             result: ReturnKind::$result,
             run: $run,
         })
     };
     ($($id:literal $name:ident $types:ident $($gpl:ident)?
-        $(= $returns:literal ($params:literal) [$($arg:ident),*] $result:ident $run:path)? ;)*) => {
+        $(= $returns:literal ($params:literal)
+            [$($arg:ident $(($use:ident))?),*] $result:ident $run:path)? ;)*) => {
         &[$(Helper {
             id: $id,
             name: stringify!($name),
             gpl_only: rows!(@gpl $($gpl)?),
             types: $types,
-            implementation: rows!(@run $($returns $params [$($arg),*] $result $run)?),
+            implementation: rows!(@run $($returns $params [$($arg $(($use))?),*] $result $run)?),
         }),*]
     };
 }
 
 /// All helpers, ascending by id without a gap, from 1.
 pub(super) static ROWS: &[Helper] = rows! {
-    1 bpf_map_lookup_elem ALL = "void *" ("void *map, const void *key") [MapPtr, MapKey] MapValueOrNull map::lookup;
+    1 bpf_map_lookup_elem ALL
+        = "void *" ("void *map, const void *key") [MapPtr(Lookup), MapKey] MapValueOrNull map::lookup;
     2 bpf_map_update_elem ALL
         = "long" ("void *map, const void *key, const void *value, __u64 flags")
-        [MapPtr, MapKey, MapValue, Anything] Integer map::update;
-    3 bpf_map_delete_elem ALL = "long" ("void *map, const void *key") [MapPtr, MapKey] Integer map::delete;
+        [MapPtr(Update), MapKey, MapValue, Anything] Integer map::update;
+    3 bpf_map_delete_elem ALL = "long" ("void *map, const void *key") [MapPtr(Delete), MapKey] Integer map::delete;
     4 bpf_probe_read TRACING_AND_SYSCALL gpl
         = "long" ("void *dst, __u32 size, const void *unsafe_ptr")
         [MemWrite, SizeOrZero, Anything] Integer probe::probe_read;
@@ -71,7 +78,8 @@ pub(super) static ROWS: &[Helper] = rows! {
     11 bpf_l4_csum_replace NONE;
     // Where it returns, it leaves nothing in r0, whatever its C type says.
     12 bpf_tail_call ALL
-        = "long" ("void *ctx, void *prog_array_map, __u32 index") [Context, MapPtr, Anything] Void tail::tail_call;
+        = "long" ("void *ctx, void *prog_array_map, __u32 index")
+        [Context, MapPtr(TailCall), Anything] Void tail::tail_call;
     13 bpf_clone_redirect NONE;
     14 bpf_get_current_pid_tgid ALL = "__u64" ("void") [] Integer task::get_current_pid_tgid;
     15 bpf_get_current_uid_gid ALL = "__u64" ("void") [] Integer task::get_current_uid_gid;
@@ -88,7 +96,7 @@ pub(super) static ROWS: &[Helper] = rows! {
     24 bpf_get_route_realm NONE;
     25 bpf_perf_event_output ALL gpl
         = "long" ("void *ctx, void *map, __u64 flags, void *data, __u64 size")
-        [Context, MapPtr, Anything, MemRead, SizeOrZero] Integer perf::output;
+        [Context, MapPtr(PerfOutput), Anything, MemRead, SizeOrZero] Integer perf::output;
     26 bpf_skb_load_bytes SOCKET;
     // Linux lets perf_event programs without a GPL-compatible licence call this one.
     27 bpf_get_stackid TRACING_AND_SYSCALL gpl;
@@ -155,14 +163,15 @@ pub(super) static ROWS: &[Helper] = rows! {
     86 bpf_sk_release XDP;
     87 bpf_map_push_elem ALL
         = "long" ("void *map, const void *value, __u64 flags")
-        [MapPtr, MapValue, Anything] Integer map::push;
-    88 bpf_map_pop_elem ALL = "long" ("void *map, void *value") [MapPtr, MapValueOut] Integer map::pop;
-    89 bpf_map_peek_elem ALL = "long" ("void *map, void *value") [MapPtr, MapValueOut] Integer map::peek;
+        [MapPtr(Push), MapValue, Anything] Integer map::push;
+    88 bpf_map_pop_elem ALL = "long" ("void *map, void *value") [MapPtr(Pop), MapValueOut] Integer map::pop;
+    89 bpf_map_peek_elem ALL = "long" ("void *map, void *value") [MapPtr(Peek), MapValueOut] Integer map::peek;
     90 bpf_msg_push_data NONE;
     91 bpf_msg_pop_data NONE;
     92 bpf_rc_pointer_rel NONE;
-    93 bpf_spin_lock ALL;
-    94 bpf_spin_unlock ALL;
+    // Whether a program may use them is for its maps to say: `ProgramType::may_lock`.
+    93 bpf_spin_lock ALL = "void" ("struct bpf_spin_lock *lock") [SpinLock] Void spin::lock;
+    94 bpf_spin_unlock ALL = "void" ("struct bpf_spin_lock *lock") [SpinLock] Void spin::unlock;
     95 bpf_sk_fullsock NONE;
     96 bpf_tcp_sock NONE;
     97 bpf_skb_ecn_set_ce NONE;
@@ -208,13 +217,13 @@ pub(super) static ROWS: &[Helper] = rows! {
     129 bpf_sk_ancestor_cgroup_id NONE;
     130 bpf_ringbuf_output ALL
         = "long" ("void *ringbuf, void *data, __u64 size, __u64 flags")
-        [MapPtr, MemRead, SizeOrZero, Anything] Integer ring::output;
+        [MapPtr(Ring), MemRead, SizeOrZero, Anything] Integer ring::output;
     131 bpf_ringbuf_reserve ALL
         = "void *" ("void *ringbuf, __u64 size, __u64 flags")
-        [MapPtr, AllocSize, Anything] RingRecordOrNull ring::reserve;
+        [MapPtr(Ring), AllocSize, Anything] RingRecordOrNull ring::reserve;
     132 bpf_ringbuf_submit ALL = "void" ("void *data, __u64 flags") [RingRecord, Anything] Void ring::submit;
     133 bpf_ringbuf_discard ALL = "void" ("void *data, __u64 flags") [RingRecord, Anything] Void ring::discard;
-    134 bpf_ringbuf_query ALL = "__u64" ("void *ringbuf, __u64 flags") [MapPtr, Anything] Integer ring::query;
+    134 bpf_ringbuf_query ALL = "__u64" ("void *ringbuf, __u64 flags") [MapPtr(Ring), Anything] Integer ring::query;
     135 bpf_csum_level NONE;
     136 bpf_skc_to_tcp6_sock SYSCALL_AND_NET;
     137 bpf_skc_to_tcp_sock SYSCALL_AND_NET;
@@ -246,7 +255,7 @@ pub(super) static ROWS: &[Helper] = rows! {
     163 bpf_check_mtu XDP gpl;
     164 bpf_for_each_map_elem ALL
         = "long" ("void *map, void *callback_fn, void *callback_ctx, __u64 flags")
-        [MapPtr, Callback, StackOrNull, Anything] Integer iterate::for_each_map_elem;
+        [MapPtr(ForEach), Callback, StackOrNull, Anything] Integer iterate::for_each_map_elem;
     165 bpf_snprintf ALL gpl
         = "long" ("char *str, __u32 str_size, const char *fmt, __u64 *data, __u32 data_len")
         [MemWriteOrNull, SizeOrZero, ConstString, MemReadOrNull, SizeOrZero] Integer print::snprintf;
@@ -287,15 +296,27 @@ pub(super) static ROWS: &[Helper] = rows! {
     194 bpf_kptr_xchg ALL;
     195 bpf_map_lookup_percpu_elem ALL
         = "void *" ("void *map, const void *key, __u32 cpu")
-        [MapPtr, MapKey, Anything] MapValueOrNull map::lookup_percpu;
+        [MapPtr(LookupPercpu), MapKey, Anything] MapValueOrNull map::lookup_percpu;
     196 bpf_skc_to_mptcp_sock SYSCALL_AND_NET;
-    197 bpf_dynptr_from_mem ALL;
-    198 bpf_ringbuf_reserve_dynptr ALL;
-    199 bpf_ringbuf_submit_dynptr ALL;
-    200 bpf_ringbuf_discard_dynptr ALL;
-    201 bpf_dynptr_read ALL;
-    202 bpf_dynptr_write ALL;
-    203 bpf_dynptr_data ALL;
+    197 bpf_dynptr_from_mem ALL
+        = "long" ("void *data, __u32 size, __u64 flags, struct bpf_dynptr *ptr")
+        [DynptrMemory, SizeOrZero, Anything, NewLocalDynptr] Integer dynptr::from_mem;
+    198 bpf_ringbuf_reserve_dynptr ALL
+        = "long" ("void *ringbuf, __u32 size, __u64 flags, struct bpf_dynptr *ptr")
+        [MapPtr(Ring), Anything, Anything, NewRingDynptr] Integer dynptr::reserve;
+    199 bpf_ringbuf_submit_dynptr ALL
+        = "void" ("struct bpf_dynptr *ptr, __u64 flags") [RingDynptr, Anything] Void dynptr::submit;
+    200 bpf_ringbuf_discard_dynptr ALL
+        = "void" ("struct bpf_dynptr *ptr, __u64 flags") [RingDynptr, Anything] Void dynptr::discard;
+    201 bpf_dynptr_read ALL
+        = "long" ("void *dst, __u32 len, const struct bpf_dynptr *src, __u32 offset, __u64 flags")
+        [MemWrite, SizeOrZero, Dynptr, Anything, Anything] Integer dynptr::read;
+    202 bpf_dynptr_write ALL
+        = "long" ("const struct bpf_dynptr *dst, __u32 offset, void *src, __u32 len, __u64 flags")
+        [Dynptr, Anything, MemRead, SizeOrZero, Anything] Integer dynptr::write;
+    203 bpf_dynptr_data ALL
+        = "void *" ("const struct bpf_dynptr *ptr, __u32 offset, __u32 len")
+        [Dynptr, Anything, AllocSize] DynptrMemoryOrNull dynptr::data;
     204 bpf_tcp_raw_gen_syncookie_ipv4 XDP gpl;
     205 bpf_tcp_raw_gen_syncookie_ipv6 XDP gpl;
     206 bpf_tcp_raw_check_syncookie_ipv4 XDP gpl;

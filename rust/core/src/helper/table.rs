@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::HelperFn;
 use super::rows::ROWS;
+use crate::map::{MapKind, MapSpec, MapUse};
 use crate::nearest::{hint, nearest};
 use crate::program::ProgramType;
 
@@ -41,10 +42,20 @@ pub struct Implementation {
     pub params: &'static str,
     /// Kinds of the arguments in r1 and up; registers behind them are not looked at.
     pub args: &'static [ArgKind],
+    /// What is done with the map among the arguments; none where there is none.
+    pub map_use: Option<MapUse>,
     /// Kind of r0.
     pub result: ReturnKind,
     /// The function.
     pub run: HelperFn,
+}
+
+impl Implementation {
+    /// Whether it is for maps of this kind; false where it takes no map.
+    #[must_use]
+    pub fn takes(&self, kind: MapKind) -> bool {
+        self.map_use.is_some_and(|map_use| kind.takes(map_use))
+    }
 }
 
 /// What a helper expects of an argument. A size is that of the memory argument before it.
@@ -74,7 +85,7 @@ pub enum ArgKind {
     Size,
     /// A bounded size.
     SizeOrZero,
-    /// A constant: the size of the record that is returned.
+    /// A constant: the size of the memory that is returned.
     AllocSize,
     /// A NUL-terminated string in a read-only, frozen map.
     ConstString,
@@ -84,6 +95,26 @@ pub enum ArgKind {
     Callback,
     /// Memory of the stack, or null: what a callback gets as its context.
     StackOrNull,
+    /// Writable memory of a map's value, of the size that follows: what a dynptr is made of.
+    DynptrMemory,
+    /// 16 bytes of the stack for a dynptr of memory. One that is there goes, unless it must be given up.
+    NewLocalDynptr,
+    /// 16 bytes of the stack for a dynptr of a ring-buffer record, which the program must give up, be it null.
+    NewRingDynptr,
+    /// A dynptr of a ring-buffer record; the program gives it up.
+    RingDynptr,
+    /// A dynptr.
+    Dynptr,
+    /// A spin lock in a map's value.
+    SpinLock,
+}
+
+impl ArgKind {
+    /// Whether it is a dynptr, or the place for one.
+    #[must_use]
+    pub const fn is_dynptr(self) -> bool {
+        matches!(self, ArgKind::NewLocalDynptr | ArgKind::NewRingDynptr | ArgKind::RingDynptr | ArgKind::Dynptr)
+    }
 }
 
 /// What a helper leaves in r0.
@@ -97,6 +128,8 @@ pub enum ReturnKind {
     MapValueOrNull,
     /// A writable record of the size in r2, or null; it must be submitted or discarded.
     RingRecordOrNull,
+    /// Writable memory of the size in r3, or null: of the dynptr in r1, for as long as that is there.
+    DynptrMemoryOrNull,
 }
 
 /// A set of program types.
@@ -188,6 +221,23 @@ pub enum HelperError {
         /// Helper name.
         name: &'static str,
     },
+    /// The helper is not for maps of this kind.
+    #[error(
+        "cannot pass map_type {} into func {name}#{id}: {map} is a {} map, and it takes a {} map",
+        *kind as u32, kind.name(), kinds_of(*takes)
+    )]
+    WrongMap {
+        /// Helper id.
+        id: u32,
+        /// Helper name.
+        name: &'static str,
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+        /// What the helper does with maps.
+        takes: MapUse,
+    },
     /// Linux has the helper, this bench does not.
     #[error(
         "{name}#{id} is not offered by this bench; one of your own (id from {CUSTOM_HELPERS:#x}) can stand in for it"
@@ -198,6 +248,15 @@ pub enum HelperError {
         /// Helper name.
         name: &'static str,
     },
+}
+
+/// The kinds with which this can be done: `queue, stack or bloom_filter`.
+fn kinds_of(map_use: MapUse) -> String {
+    let mut kinds: Vec<&str> = MapKind::offered().filter(|kind| kind.takes(map_use)).map(MapKind::name).collect();
+    match (kinds.pop(), kinds.is_empty()) {
+        (Some(last), false) => format!("{} or {last}", kinds.join(", ")),
+        (last, _) => last.unwrap_or_default().to_owned(),
+    }
 }
 
 /// First id of the helpers that users define; [`Host::custom_helper`](super::Host::custom_helper) runs them.
@@ -240,7 +299,7 @@ pub fn by_name(name: &str) -> Result<&'static Helper, HelperError> {
 /// Without a program type, every type's helpers are allowed. Ids from [`CUSTOM_HELPERS`] are not in the table.
 ///
 /// # Errors
-/// All of [`HelperError`] but `UnknownName`, asked in Linux's order.
+/// All of [`HelperError`] but `UnknownName` and `WrongMap`, asked in Linux's order.
 pub fn check(id: u32, program_type: Option<ProgramType>, gpl_compatible: bool) -> Result<&'static Helper, HelperError> {
     let helper = by_id(id).ok_or(HelperError::UnknownId { id })?;
     let Helper { name, types, .. } = *helper;
@@ -256,4 +315,18 @@ pub fn check(id: u32, program_type: Option<ProgramType>, gpl_compatible: bool) -
         return Err(HelperError::NotOffered { id, name });
     }
     Ok(helper)
+}
+
+/// Whether a helper may be given this map, where it takes one.
+///
+/// # Errors
+/// [`HelperError::WrongMap`].
+pub fn check_map(id: u32, map: &MapSpec) -> Result<(), HelperError> {
+    let row = by_id(id).and_then(|helper| Some((helper.name, helper.implementation.as_ref()?.map_use?)));
+    match row {
+        Some((name, takes)) if !map.kind.takes(takes) => {
+            Err(HelperError::WrongMap { id, name, map: map.name.clone(), kind: map.kind, takes })
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,6 +1,6 @@
 //! Tail calls: where they lead. The engine goes there.
 
-use super::{Run, wrong_kind};
+use super::{Run, wrong_map};
 use crate::fault::Fault;
 use crate::map::Holds;
 
@@ -17,13 +17,16 @@ pub const MAX_TAIL_CALLS: u32 = 33;
 /// array, a ring-buffer record that is still reserved.
 pub fn tail_call_target(run: &Run<'_>, [context, array, index, ..]: [u64; 5]) -> Result<Option<u32>, Box<Fault>> {
     let map = run.map(array, TAIL_CALL)?;
-    let Holds::Programs(array) = map.holds() else { return Err(wrong_kind(map, TAIL_CALL, "prog_array")) };
+    let Holds::Programs(array) = map.holds() else { return wrong_map(map, TAIL_CALL).map(|()| None) };
     if context != run.memory.context_start() {
         let place = run.memory.describe(context);
         let what = format!("its first argument is {place}; it takes the context, which the program was given in r1");
         return Err(Box::new(Fault::Helper { id: TAIL_CALL, what }));
     }
-    if !run.memory.outstanding().is_empty() {
+    if run.holds_lock() {
+        return Err(run.calls_under_lock());
+    }
+    if run.owes() {
         return Err(run.unreleased());
     }
     // The parameter has 32 bits.

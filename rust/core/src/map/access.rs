@@ -11,7 +11,7 @@ pub const BPF_ANY: u64 = 0;
 pub const BPF_NOEXIST: u64 = 1;
 /// `BPF_EXIST`: replace only; for a queue or stack: drop the oldest entry when full.
 pub const BPF_EXIST: u64 = 2;
-/// `BPF_F_LOCK`: under the value's spin lock. No map of ours has one yet, so it is refused as Linux does then.
+/// `BPF_F_LOCK`: under the value's spin lock; refused where it has none.
 pub const BPF_F_LOCK: u64 = 4;
 
 /// Permissions of the bpf(2) side. The order of the checks is Linux's, so the errno is too.
@@ -19,6 +19,8 @@ pub const BPF_F_LOCK: u64 = 4;
 pub(super) struct Access {
     readable: bool,
     writable: bool,
+    /// Whether the values have spin locks.
+    lockable: bool,
     frozen: AtomicBool,
 }
 
@@ -27,8 +29,20 @@ impl Access {
         Access {
             readable: flags & BPF_F_WRONLY == 0,
             writable: flags & BPF_F_RDONLY == 0,
+            lockable: false,
             frozen: AtomicBool::new(false),
         }
+    }
+
+    /// For values that have a spin lock, or not.
+    pub(super) fn with_lock(self, lockable: bool) -> Access {
+        Access { lockable, ..self }
+    }
+
+    /// `EINVAL` where a lock is asked for that the values do not have.
+    #[inline]
+    pub(super) fn lock(&self, flags: u64) -> Result<(), Errno> {
+        if flags & BPF_F_LOCK == 0 || self.lockable { Ok(()) } else { Err(Errno::EINVAL) }
     }
 
     /// Before anything that reads.
@@ -45,13 +59,13 @@ impl Access {
     pub(super) fn lookup(&self, flags: u64) -> Result<(), Errno> {
         known(flags)?;
         self.read()?;
-        no_lock(flags)
+        self.lock(flags)
     }
 
     /// Before `BPF_MAP_UPDATE_ELEM`.
     pub(super) fn update(&self, flags: u64) -> Result<(), Errno> {
         self.write()?;
-        no_lock(flags)
+        self.lock(flags)
     }
 
     /// Before `BPF_MAP_LOOKUP_AND_DELETE_ELEM`.
@@ -59,7 +73,7 @@ impl Access {
         known(flags)?;
         self.read()?;
         self.write()?;
-        no_lock(flags)
+        self.lock(flags)
     }
 
     /// Before a batch command.
@@ -78,10 +92,6 @@ impl Access {
 
 pub(super) fn known(flags: u64) -> Result<(), Errno> {
     if flags & !BPF_F_LOCK == 0 { Ok(()) } else { Err(Errno::EINVAL) }
-}
-
-pub(super) fn no_lock(flags: u64) -> Result<(), Errno> {
-    if flags & BPF_F_LOCK == 0 { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// `EINVAL` unless a key or value that a caller of bpf(2) gave has the map's size.

@@ -8,9 +8,9 @@
 //! not. Here every entry is a bucket of its own, so that a batch is as long as was asked for.
 
 use crate::errno::Errno;
-use crate::map::access;
-use crate::map::kind::{Keys, MapKind};
-use crate::map::{Map, MapSpec};
+use crate::map::access::{self, BPF_F_LOCK};
+use crate::map::uses::Command;
+use crate::map::{Map, MapSpec, NoObjects, Objects, Refusal};
 
 /// Entries that a batch has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,37 +25,14 @@ pub struct Entries {
     pub next: Vec<u8>,
 }
 
-/// A batch command, as a kind may have it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Command {
-    Lookup,
-    LookupAndDelete,
-    Update,
-    Delete,
-}
-
-/// Whether maps of a kind have a batch command.
-fn has(kind: MapKind, command: Command) -> bool {
-    match kind.rules().map(|rules| rules.keys) {
-        Some(Keys::Index) => {
-            let values = !matches!(kind, MapKind::ProgArray | MapKind::PerfEventArray);
-            values && matches!(command, Command::Lookup | Command::Update)
-        }
-        Some(Keys::Bytes) => true,
-        Some(Keys::Prefix) => command != Command::LookupAndDelete,
-        Some(Keys::None) | None => false,
-    }
-}
-
 /// What every command checks first.
 fn begin(map: &dyn Map, command: Command, flags: u64) -> Result<(), Errno> {
-    let reads = matches!(command, Command::Lookup | Command::LookupAndDelete);
-    map.begin_batch_user(reads, command != Command::Lookup)?;
-    if !has(map.spec().kind, command) {
+    map.begin_batch_user(command.reads(), command.writes())?;
+    if !map.spec().kind.has(command) {
         return Err(Errno::ENOTSUPP);
     }
     access::known(flags)?;
-    access::no_lock(flags)
+    if flags & BPF_F_LOCK != 0 && map.spin_lock().is_none() { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
 /// `BPF_MAP_LOOKUP_BATCH`: appends at most `count` entries to `out`, from where the batch before has ended (`from`, its
@@ -71,7 +48,7 @@ pub fn lookup_batch(
     flags: u64,
     out: &mut Entries,
 ) -> Result<(), Errno> {
-    begin(map, Command::Lookup, flags)?;
+    begin(map, Command::LookupBatch, flags)?;
     if count == 0 { Ok(()) } else { map.walk_user(from, count, false, out) }
 }
 
@@ -86,7 +63,7 @@ pub fn lookup_and_delete_batch(
     flags: u64,
     out: &mut Entries,
 ) -> Result<(), Errno> {
-    begin(map, Command::LookupAndDelete, flags)?;
+    begin(map, Command::LookupAndDeleteBatch, flags)?;
     if count == 0 { Ok(()) } else { map.walk_user(from, count, true, out) }
 }
 
@@ -97,8 +74,21 @@ pub fn lookup_and_delete_batch(
 /// Those of an update; `EINVAL` for flags (also `BPF_NOEXIST` and `BPF_EXIST`), and where there is not a value for each
 /// key; `ENOTSUPP` for kinds without it.
 pub fn update_batch(map: &dyn Map, entries: &[(&[u8], &[u8])], flags: u64) -> Result<(), (u32, Errno)> {
-    begin(map, Command::Update, flags).map_err(|errno| (0, errno))?;
-    one_by_one(entries, |(key, value)| map.update_user(key, value, flags))
+    update_batch_by_number(map, entries, flags, &NoObjects).map_err(|(done, refusal)| (done, refusal.errno))
+}
+
+/// As [`update_batch`], where things have numbers: for a kind that holds things, each value is the number of one.
+///
+/// # Errors
+/// As [`update_batch`], and those of [`Map::update_by_number`].
+pub fn update_batch_by_number(
+    map: &dyn Map,
+    entries: &[(&[u8], &[u8])],
+    flags: u64,
+    objects: &dyn Objects,
+) -> Result<(), (u32, Refusal)> {
+    begin(map, Command::UpdateBatch, flags).map_err(|errno| (0, errno.into()))?;
+    one_by_one(entries, |(key, value)| map.update_by_number(key, value, flags, objects))
 }
 
 /// `BPF_MAP_DELETE_BATCH`: deletes entries one after the other; how many were, and why not all.
@@ -106,12 +96,12 @@ pub fn update_batch(map: &dyn Map, entries: &[(&[u8], &[u8])], flags: u64) -> Re
 /// # Errors
 /// Those of a delete; `EINVAL` for flags; `ENOTSUPP` for kinds without it.
 pub fn delete_batch(map: &dyn Map, keys: &[&[u8]], flags: u64) -> Result<(), (u32, Errno)> {
-    begin(map, Command::Delete, flags).map_err(|errno| (0, errno))?;
+    begin(map, Command::DeleteBatch, flags).map_err(|errno| (0, errno))?;
     one_by_one(keys, |key| map.delete_user(key))
 }
 
-fn one_by_one<T>(items: &[T], each: impl Fn(&T) -> Result<(), Errno>) -> Result<(), (u32, Errno)> {
-    (0..).zip(items).try_for_each(|(done, item)| each(item).map_err(|errno| (done, errno)))
+fn one_by_one<T, E>(items: &[T], each: impl Fn(&T) -> Result<(), E>) -> Result<(), (u32, E)> {
+    (0..).zip(items).try_for_each(|(done, item)| each(item).map_err(|why| (done, why)))
 }
 
 /// A walk in batches that goes on behind the last key; where that key is gone, from the first, as `next_key` does.
@@ -126,7 +116,9 @@ pub(super) fn walk_by_key<M: Map + ?Sized>(
     let mut last = from.map(<[u8]>::to_vec);
     let mut result = Ok(());
     while out.count < count {
-        let mut key = Vec::with_capacity(key_size as usize);
+        let mut key = Vec::new();
+        key.try_reserve_exact(key_size as usize).map_err(|_| Errno::ENOMEM)?;
+        out.keys.try_reserve(key_size as usize).map_err(|_| Errno::ENOMEM)?;
         result = map.next_key_user(last.as_deref(), &mut key);
         if result.is_err() {
             break;

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::errno::Errno;
 use crate::map::access::{self, Access};
+use crate::map::lock::Alone;
 use crate::map::{Map, MapSpec};
+use crate::memory::relaxed::Word;
 use crate::memory::{Arena, Bytes, Region, Window};
 
 /// Hash functions of a filter whose `map_extra` is 0.
@@ -25,6 +27,7 @@ pub(super) struct Bloom {
     mask: u32,
     bits: Arena,
     added: AtomicUsize,
+    alone: Alone,
 }
 
 impl Bloom {
@@ -38,6 +41,7 @@ impl Bloom {
             mask: (bits - 1) as u32,
             bits: Arena::new(bytes)?,
             added: AtomicUsize::new(0),
+            alone: Alone::default(),
             spec,
         })
     }
@@ -85,7 +89,7 @@ fn hash(value: Bytes<'_>, seed: u32) -> u32 {
     while len - at > 12 {
         for (n, part) in state.iter_mut().enumerate() {
             // SAFETY: more than twelve bytes from `at` on are inside the value.
-            let word = unsafe { start.add(at + 4 * n).cast::<u32>().read_unaligned() };
+            let word = unsafe { u32::load(start.add(at + 4 * n).cast()) };
             *part = part.wrapping_add(u32::from_le(word));
         }
         mix(&mut state);
@@ -93,7 +97,7 @@ fn hash(value: Bytes<'_>, seed: u32) -> u32 {
     }
     for (n, part) in state.iter_mut().enumerate() {
         // SAFETY: below `len`.
-        let byte = |at: usize| if at < len { unsafe { start.add(at).read() } } else { 0 };
+        let byte = |at: usize| if at < len { unsafe { u8::load(start.add(at)) } } else { 0 };
         *part = part.wrapping_add(u32::from_le_bytes([0, 1, 2, 3].map(|k| byte(at + 4 * n + k))));
     }
     finish(state)
@@ -136,6 +140,11 @@ impl Map for Bloom {
         &self.spec
     }
 
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.alone.set(alone) };
+    }
+
     fn delete(&self, _key: Bytes<'_>) -> Result<(), Errno> {
         Err(Errno::EOPNOTSUPP)
     }
@@ -145,11 +154,20 @@ impl Map for Bloom {
         if flags != access::BPF_ANY {
             return Err(Errno::EINVAL);
         }
+        let alone = self.alone.get();
         for function in 0..self.hashes {
             let (word, bit) = self.bit(value, function);
-            word.fetch_or(bit, Relaxed);
+            if alone {
+                word.store(word.load(Relaxed) | bit, Relaxed);
+            } else {
+                word.fetch_or(bit, Relaxed);
+            }
         }
-        self.added.fetch_add(1, Relaxed);
+        if alone {
+            self.added.store(self.added.load(Relaxed).wrapping_add(1), Relaxed);
+        } else {
+            self.added.fetch_add(1, Relaxed);
+        }
         Ok(())
     }
 

@@ -3,16 +3,16 @@
 //! A cell is the key padded to 8 bytes, then the value, one padded part a CPU. Cells lie in pieces that double in
 //! size: one piece for a preallocated map, more as they are needed otherwise.
 
-use foldhash::fast::FixedState;
-use std::hash::{BuildHasher, Hasher};
-
 use crate::errno::Errno;
+use crate::map::create::MAX_BYTES;
+use crate::map::keys::{Key, with_key};
 use crate::map::slots::Slots;
 use crate::map::values::ValueLayout;
-use crate::memory::{Arena, Window};
+use crate::memory::{Arena, Bytes, Window};
 
-/// Cells of the first piece of a map that grows.
+/// Cells of the first piece of a map that grows, at most, and bytes of it, if one cell has no more.
 const FIRST_PIECE: usize = 64;
+const FIRST_BYTES: usize = 1 << 20;
 
 /// The cells of one hash map.
 pub(super) struct Cells {
@@ -24,11 +24,12 @@ pub(super) struct Cells {
     stride: usize,
     /// Cells that there may ever be.
     limit: usize,
-    /// Cells of the first piece, a power of two, and its logarithm.
+    /// Cells of the first piece at most, a power of two, and its logarithm.
     first: usize,
     first_log2: u32,
-    pieces: Vec<Arena>,
-    hasher: FixedState,
+    near: Arena,
+    /// The pieces behind the first.
+    far: Vec<Arena>,
 }
 
 /// What an address in a cell is.
@@ -47,9 +48,11 @@ impl Cells {
         let key_stride = key_size.next_multiple_of(8);
         let stride = layout.stride.checked_mul(layout.cpus).and_then(|value| value.checked_add(key_stride));
         let limit = limit as usize;
-        let first = if preallocate { limit.next_power_of_two() } else { FIRST_PIECE };
         let stride = stride.ok_or(Errno::ENOMEM)?;
-        let mut cells = Cells {
+        let few = (FIRST_BYTES / stride).clamp(1, FIRST_PIECE);
+        let first = if preallocate { limit.next_power_of_two() } else { 1 << few.ilog2() };
+        let near = Arena::new(first.min(limit).checked_mul(stride).ok_or(Errno::ENOMEM)?)?;
+        Ok(Cells {
             layout,
             key_size,
             key_stride,
@@ -57,22 +60,23 @@ impl Cells {
             limit,
             first,
             first_log2: first.ilog2(),
-            pieces: Vec::new(),
-            hasher: FixedState::with_seed(0),
-        };
-        if preallocate {
-            cells.grow(0)?;
-        }
-        Ok(cells)
+            near,
+            far: Vec::new(),
+        })
     }
 
     /// Makes sure that there is memory for a cell, the one after the last at most.
     pub(super) fn grow(&mut self, cell: u32) -> Result<(), Errno> {
         let (piece, _) = self.piece_of(cell);
-        if piece == self.pieces.len() {
+        if piece > self.far.len() {
             let before = (self.first << piece) - self.first;
             let cells = (self.first << piece).min(self.limit - before);
-            self.pieces.push(Arena::new(cells.checked_mul(self.stride).ok_or(Errno::ENOMEM)?)?);
+            let bytes = |cells: usize| cells.checked_mul(self.stride).ok_or(Errno::ENOMEM);
+            if bytes(before + cells)? as u64 > MAX_BYTES {
+                return Err(Errno::ENOMEM);
+            }
+            self.far.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            self.far.push(Arena::new(bytes(cells)?)?);
         }
         Ok(())
     }
@@ -86,101 +90,63 @@ impl Cells {
     }
 
     /// The key of a cell that has been grown to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn key(&self, cell: u32) -> *mut u8 {
+        let index = cell as usize;
+        if index < self.first { self.near_key(cell) } else { self.far_key(cell) }
+    }
+
+    /// The key of a cell of the first piece, which has all cells where memory was made for all at once.
+    #[inline(always)]
+    pub(super) fn near_key(&self, cell: u32) -> *mut u8 {
+        debug_assert!((cell as usize) < self.first);
+        self.near.as_ptr().wrapping_add(cell as usize * self.stride)
+    }
+
+    #[inline(never)]
+    fn far_key(&self, cell: u32) -> *mut u8 {
         let (piece, index) = self.piece_of(cell);
-        self.pieces[piece].as_ptr().wrapping_add(index * self.stride)
+        self.far[piece - 1].as_ptr().wrapping_add(index * self.stride)
     }
 
     /// A part of the value of a cell that has been grown to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&self, cell: u32, part: usize) -> *mut u8 {
         debug_assert!(part < self.layout.cpus);
-        self.key(cell).wrapping_add(self.key_stride + part * self.layout.stride)
+        self.value_behind(self.key(cell), part)
     }
 
-    /// Copies a key into a cell.
-    ///
-    /// # Safety
-    /// `key` must be valid for reads of the key size.
-    #[inline]
-    pub(super) unsafe fn set_key(&self, cell: u32, key: *const u8) {
-        let (own, len, mut at) = (self.key(cell), self.key_size, 0);
-        while at + 4 <= len {
-            // SAFETY: four bytes from `at` on are inside both keys.
-            unsafe { own.add(at).cast::<u32>().write(word(key, at)) };
-            at += 4;
-        }
-        while at < len {
-            // SAFETY: `at` is inside both keys.
-            unsafe { own.add(at).write(key.add(at).read()) };
-            at += 1;
-        }
+    /// A part of the value behind the key of a cell.
+    #[inline(always)]
+    pub(super) fn value_behind(&self, key: *mut u8, part: usize) -> *mut u8 {
+        key.wrapping_add(self.key_stride + part * self.layout.stride)
+    }
+
+    /// Copies a key of the key size into a cell.
+    pub(super) fn set_key(&self, cell: u32, key: Bytes<'_>) {
+        debug_assert_eq!(key.len(), self.key_size);
+        // SAFETY: the key of a cell, padded to 8.
+        with_key!(key, |key| unsafe { key.store(self.key(cell)) });
+    }
+
+    /// Brings a cell near.
+    #[inline(always)]
+    pub(super) fn touch(&self, cell: u32) {
+        // SAFETY: the first byte of a key.
+        let _first = unsafe { self.key(cell).read_volatile() };
+    }
+
+    /// The key of a cell.
+    #[inline(always)]
+    pub(super) fn key_bytes(&self, cell: u32) -> Bytes<'_> {
+        // SAFETY: a cell has a key of the key size.
+        unsafe { Bytes::from_raw(self.key(cell), self.key_size) }
     }
 
     /// The key of a cell, appended to `out`.
     pub(super) fn append_key(&self, cell: u32, out: &mut Vec<u8>) {
         // SAFETY: a key is 8-aligned and padded to 8.
         unsafe { super::values::append(self.key(cell), self.key_size, out) };
-    }
-
-    /// The hash of a key. It is the same in every run.
-    ///
-    /// # Safety
-    /// `key` must be valid for reads of the key size.
-    #[inline]
-    pub(super) unsafe fn hash(&self, key: *const u8) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        let (len, mut at) = (self.key_size, 0);
-        // Four bytes at a time: clang writes a key of two u32 with two stores, and one load of both would stall.
-        while at + 8 <= len {
-            // SAFETY: eight bytes from `at` on are inside the key.
-            let (low, high) = unsafe { (word(key, at), word(key, at + 4)) };
-            hasher.write_u64(u64::from(low) | u64::from(high) << 32);
-            at += 8;
-        }
-        if at + 4 <= len {
-            // SAFETY: four bytes from `at` on are inside the key.
-            hasher.write_u32(unsafe { word(key, at) });
-            at += 4;
-        }
-        while at < len {
-            // SAFETY: `at` is inside the key.
-            hasher.write_u8(unsafe { key.add(at).read() });
-            at += 1;
-        }
-        hasher.finish()
-    }
-
-    /// The hash of the key of a cell.
-    #[inline]
-    pub(super) fn hash_of(&self, cell: u32) -> u64 {
-        // SAFETY: the cell's own key.
-        unsafe { self.hash(self.key(cell)) }
-    }
-
-    /// Whether a cell has this key.
-    ///
-    /// # Safety
-    /// `key` must be valid for reads of the key size.
-    #[inline]
-    pub(super) unsafe fn has_key(&self, cell: u32, key: *const u8) -> bool {
-        let (own, len, mut at) = (self.key(cell), self.key_size, 0);
-        while at + 4 <= len {
-            // SAFETY: four bytes from `at` on are inside both keys.
-            if unsafe { word(own, at) != word(key, at) } {
-                return false;
-            }
-            at += 4;
-        }
-        while at < len {
-            // SAFETY: `at` is inside both keys.
-            if unsafe { own.add(at).read() != key.add(at).read() } {
-                return false;
-            }
-            at += 1;
-        }
-        true
     }
 
     /// The value around an address, if it lies in one that has come into use.
@@ -192,7 +158,8 @@ impl Cells {
 
     /// What an address is, if it lies in a cell.
     pub(super) fn locate(&self, address: u64) -> Option<Place> {
-        let found = self.pieces.iter().enumerate().find_map(|(piece, arena)| Some((piece, arena.offset_of(address)?)));
+        let pieces = std::iter::once(&self.near).chain(&self.far);
+        let found = pieces.enumerate().find_map(|(piece, arena)| Some((piece, arena.offset_of(address)?)));
         let (piece, offset) = found?;
         let (index, offset) = (offset / self.stride, offset % self.stride);
         let cell = u32::try_from((self.first << piece) - self.first + index).ok()?;
@@ -204,14 +171,4 @@ impl Cells {
             }
         })
     }
-}
-
-/// Four bytes of a key.
-///
-/// # Safety
-/// `key` must be valid for reads of four bytes at `at`.
-#[inline(always)]
-unsafe fn word(key: *const u8, at: usize) -> u32 {
-    // SAFETY: the caller answers for it.
-    unsafe { key.add(at).cast::<u32>().read_unaligned() }
 }

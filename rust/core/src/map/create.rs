@@ -19,7 +19,7 @@ use crate::map::perf::PerfEventArray;
 use crate::map::programs::ProgArray;
 use crate::map::queue::Queue;
 use crate::map::ringbuf::RingBuf;
-use crate::map::{Map, MapSpec};
+use crate::map::{Map, MapSpec, spin};
 
 /// The most memory that one map may take, in bytes: beyond it creation answers `ENOMEM`, as Linux does on a machine
 /// that has no more. Memory is only used where entries are.
@@ -54,12 +54,45 @@ pub fn create(spec: MapSpec, cpus: u32) -> Result<Arc<dyn Map>, MapError> {
 ///
 /// # Errors
 /// As [`create`], and for an `inner` that is missing, of no use, or cannot be an inner map.
-pub fn create_with(mut spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, MapError> {
+pub fn create_with(spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Result<Arc<dyn Map>, MapError> {
+    create_as(spec, cpus, &Creation { inner, ..Creation::default() })
+}
+
+/// Which entries an LRU map drives out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LruOrder {
+    /// The one that was used least recently.
+    #[default]
+    Exact,
+    /// Those that Linux 6.18 would: several at a time, by an approximate order of use.
+    Linux,
+}
+
+/// What a map is created with besides its spec.
+#[derive(Clone, Copy, Default)]
+pub struct Creation<'m> {
+    /// What the maps of a map of maps must be like.
+    pub inner: Option<&'m dyn Map>,
+    /// Of an LRU map.
+    pub lru: LruOrder,
+    /// Where in each value a `struct bpf_spin_lock` lies, in bytes.
+    pub spin_lock: Option<u32>,
+}
+
+/// As [`create`], with all that a map can be created with.
+///
+/// # Errors
+/// As [`create_with`].
+pub fn create_as(mut spec: MapSpec, cpus: u32, with: &Creation<'_>) -> Result<Arc<dyn Map>, MapError> {
+    let inner = with.inner;
     let Some(rules) = spec.kind.rules() else {
         return Err(MapError::Unsupported { map: spec.name, kind: spec.kind });
     };
     check(&spec, rules)?;
-    let shape = Shape::of_inner(&spec, inner.map(Map::spec))?;
+    let shape = Shape::of_inner(&spec, inner)?;
+    if let Some(lock) = with.spin_lock {
+        spin::check(&spec, lock)?;
+    }
     let cpus = cpus.max(1);
     if spec.flags & BPF_F_NO_COMMON_LRU != 0 {
         // Linux deals the entries out to the CPUs evenly.
@@ -80,8 +113,8 @@ pub fn create_with(mut spec: MapSpec, cpus: u32, inner: Option<&dyn Map>) -> Res
         (MapKind::RingBuf, ..) => RingBuf::new(spec).map(|map| Arc::new(map) as _),
         (MapKind::BloomFilter, ..) => Bloom::new(spec).map(|map| Arc::new(map) as _),
         (_, Keys::None, _) => Queue::new(spec).map(|map| Arc::new(map) as _),
-        (_, Keys::Index, _) => Array::new(spec, value_cpus).map(|map| Arc::new(map) as _),
-        (_, Keys::Bytes, _) => Hash::new(spec, value_cpus, rules).map(|map| Arc::new(map) as _),
+        (_, Keys::Index, _) => Array::new(spec, value_cpus, with).map(|map| Arc::new(map) as _),
+        (_, Keys::Bytes, _) => Hash::new(spec, cpus, rules, with).map(|map| Arc::new(map) as _),
         (_, Keys::Prefix, _) => Lpm::new(spec).map(|map| Arc::new(map) as _),
     };
     // The only thing that can still fail is an allocation.
@@ -172,7 +205,7 @@ fn check(spec: &MapSpec, rules: Rules) -> Result<(), MapError> {
     }
 }
 
-/// Bytes that the map takes when it is full, without its bookkeeping.
+/// Bytes that the map takes at once, without its bookkeeping.
 fn footprint(spec: &MapSpec, rules: Rules, value_cpus: u32) -> u64 {
     let pad = |bytes: u32| u64::from(bytes).next_multiple_of(8);
     let entry = match spec.kind {
@@ -180,7 +213,7 @@ fn footprint(spec: &MapSpec, rules: Rules, value_cpus: u32) -> u64 {
         MapKind::RingBuf => 2,
         MapKind::BloomFilter => return Bloom::bytes(spec),
         // It takes memory as entries come, and no more than a map may.
-        _ if rules.keys == Keys::Prefix => 0,
+        _ if spec.flags & BPF_F_NO_PREALLOC != 0 => 0,
         _ if rules.keys == Keys::Bytes => {
             pad(spec.key_size).saturating_add(pad(spec.value_size).saturating_mul(u64::from(value_cpus)))
         }

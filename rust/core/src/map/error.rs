@@ -8,7 +8,7 @@ use crate::map::kind::{MapKind, flag_text};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MapError {
     /// Linux has this kind, axebpf does not.
-    #[error("map {map}: axebpf has no {} maps; it has {}", kind.name(), offered())]
+    #[error("map {map}: axebpf has no {} maps, which Linux has; it has {}", kind.name(), offered())]
     Unsupported {
         /// Name of the map.
         map: String,
@@ -177,6 +177,34 @@ pub enum MapError {
         /// Kind of the inner map.
         inner: MapKind,
     },
+    /// A spin lock in the values of a kind that has none.
+    #[error("map {map}: values of {} maps cannot have a bpf_spin_lock; those of array and hash maps can", kind.name())]
+    SpinLockKind {
+        /// Name of the map.
+        map: String,
+        /// Its kind.
+        kind: MapKind,
+    },
+    /// A spin lock in values that programs may not read, or not write.
+    #[error("map {map}: values with a bpf_spin_lock must be readable and writable for programs; leave out {}", flag_text(*flags))]
+    SpinLockAccess {
+        /// Name of the map.
+        map: String,
+        /// The flags that forbid it.
+        flags: u32,
+    },
+    /// A spin lock outside its value, or across two words.
+    #[error(
+        "map {map}: a bpf_spin_lock lies on a multiple of 4 within the value's {value_size} bytes; found it at {offset}"
+    )]
+    SpinLockPlace {
+        /// Name of the map.
+        map: String,
+        /// Where it was to be.
+        offset: u32,
+        /// Bytes of a value.
+        value_size: u32,
+    },
     /// A size beyond Linux's limit.
     #[error("map {map}: {what} of {} maps is at most {limit}, found {found}", kind.name())]
     TooBig {
@@ -213,6 +241,9 @@ impl MapError {
             MapError::NotByKbpf { errno, .. } => *errno,
             MapError::InnerKind { inner, .. } if inner.is_of_maps() => Errno::EINVAL,
             MapError::Preallocated { .. } | MapError::InnerKind { .. } => Errno::ENOTSUPP,
+            // Of kinds that can have no types of their values, Linux does not say that it is the lock.
+            MapError::SpinLockKind { kind, .. } if kind.has_types() => Errno::EOPNOTSUPP,
+            MapError::SpinLockAccess { .. } => Errno::EACCES,
             MapError::TooBig { .. } => Errno::E2BIG,
             MapError::Memory { .. } | MapError::KbpfMemory { .. } => Errno::ENOMEM,
             MapError::Flags { .. }
@@ -224,6 +255,8 @@ impl MapError {
             | MapError::ValueSize { .. }
             | MapError::NoInner { .. }
             | MapError::NotOfMaps { .. }
+            | MapError::SpinLockKind { .. }
+            | MapError::SpinLockPlace { .. }
             | MapError::Entries { .. } => Errno::EINVAL,
         }
     }

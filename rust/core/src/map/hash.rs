@@ -9,33 +9,67 @@
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
-use hashbrown::HashTable;
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
-use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
+use crate::map::access::{self, Access, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
 use crate::map::cells::Cells;
-use crate::map::kind::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::keys::{Key, SHORT, Short, with_key};
+use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, Rules};
+use crate::map::lock::Lock;
 use crate::map::lru::Lru;
+use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
+use crate::map::spin::{self, SpinLock};
+use crate::map::table::Table;
 use crate::map::values::{self, ValueLayout};
-use crate::map::{Entries, Map, MapSpec, Visit};
+use crate::map::{Creation, Entries, LruOrder, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
+
+/// The CPU whose nodes the bpf(2) side takes in Linux's order of use: here it has none of its own.
+const USER_CPU: u32 = 0;
 
 /// A hash map of any of the four kinds.
 pub(super) struct Hash {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
-    state: Mutex<State>,
+    /// Words of a key, where a look-up takes no more than [`State::plain`]; else 0.
+    plain_words: usize,
+    state: Lock<State>,
 }
 
 struct State {
-    /// Cells of the entries, by hash of their keys.
-    table: HashTable<u32>,
+    /// Cells of the entries, by tags of their keys.
+    table: Table,
+    /// Where a long key is copied to while it is entered; empty where keys are short.
+    copy: Vec<u64>,
     cells: Cells,
     slots: Slots,
-    lru: Option<Lru>,
+    lru: Option<Order>,
+}
+
+/// The order of use of an LRU hash.
+enum Order {
+    Exact(Lru),
+    Linux(Box<LinuxLru>),
+}
+
+impl Order {
+    /// An entry has been used.
+    #[inline]
+    fn touch(&mut self, slot: u32) {
+        match self {
+            Order::Exact(lru) => lru.touch(slot),
+            Order::Linux(lru) => lru.touch(slot),
+        }
+    }
+
+    /// An entry ends.
+    fn remove(&mut self, slot: u32) {
+        match self {
+            Order::Exact(lru) => lru.remove(slot),
+            Order::Linux(lru) => lru.remove(slot),
+        }
+    }
 }
 
 /// A cell to write a value to.
@@ -47,73 +81,147 @@ struct Target {
 
 impl State {
     /// The cell of a key.
-    #[inline]
+    #[inline(always)]
     fn find(&self, key: Bytes<'_>) -> Option<u32> {
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        let hash = unsafe { self.cells.hash(key.as_ptr()) };
-        // SAFETY: as above.
-        self.table.find(hash, |cell| unsafe { self.cells.has_key(*cell, key.as_ptr()) }).copied()
+        with_key!(key, |key| self.look_for(key, key.tag()).ok().map(|(_, cell)| cell))
     }
 
-    /// The cell of a key for a new value, by the flags of an update.
-    fn place(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
-        access::update_flags(flags)?;
-        let State { table, cells, slots, lru } = self;
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        let hash = unsafe { cells.hash(key.as_ptr()) };
-        // SAFETY: as above.
-        let entry = table.find_mut(hash, |cell| unsafe { cells.has_key(*cell, key.as_ptr()) });
-        let Some(entry) = entry else {
-            return if flags == BPF_EXIST { Err(Errno::ENOENT) } else { self.insert(key) };
+    /// Place in the table and cell of a key; else the place where it would be.
+    #[inline(always)]
+    fn look_for(&self, key: impl Key, tag: u32) -> Result<(usize, u32), usize> {
+        // SAFETY: the key of a cell, padded to 8.
+        self.table.find(tag, |cell| unsafe { key.is_at(self.cells.key(cell)) })
+    }
+
+    /// The value of a key of 4, 8 or 16 bytes (`words` of 8) in a map that keeps no order of use and has had memory for
+    /// all its cells from the start. It calls nothing, and so takes half as long as what can.
+    #[inline(always)]
+    fn plain(&self, key: Bytes<'_>, words: usize, part: usize) -> Option<NonNull<u8>> {
+        let at = |cell| self.cells.near_key(cell);
+        // SAFETY: the key has so many bytes; a cell has a key, padded to 8.
+        let found = unsafe {
+            if words == 1 {
+                let key = Short::<1>::load(key.as_ptr(), if key.len() == 4 { 4 } else { 8 });
+                self.table.find(key.tag(), |cell| key.is_at(at(cell)))
+            } else {
+                let key = Short::<2>::load(key.as_ptr(), 16);
+                self.table.find(key.tag(), |cell| key.is_at(at(cell)))
+            }
         };
-        if flags == BPF_NOEXIST {
-            return Err(Errno::EEXIST);
+        NonNull::new(self.cells.value_behind(at(found.ok()?.1), part))
+    }
+
+    /// The cell of a key for a new value, by the flags of an update on a CPU.
+    #[inline(always)]
+    fn place(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+        access::update_flags(flags)?;
+        if let Some(Order::Linux(_)) = self.lru {
+            return self.place_as_linux(cpu, key, flags);
         }
-        if let Some(lru) = lru {
-            lru.touch(slots.slot(*entry));
+        self.settle(key, flags)
+    }
+
+    /// [`State::place`] in Linux's order of use: each update takes a node first, which may drive out entries, also the
+    /// very one that is to be updated; an update that fails, or changes a value in place, gives it back.
+    #[cold]
+    fn place_as_linux(&mut self, cpu: u32, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+        let in_place = self.cells.layout.per_cpu;
+        let node = if in_place && flags == BPF_EXIST { None } else { Some(self.take_node(cpu)?) };
+        let placed = self.settle(key, flags);
+        if let (Some(Order::Linux(lru)), Some(node)) = (&mut self.lru, node) {
+            match &placed {
+                Ok(Target { cell, new: true }) => lru.bind(node, self.slots.slot(*cell)),
+                Ok(Target { cell, new: false }) if !in_place => lru.exchange(node, self.slots.slot(*cell)),
+                _ => lru.give_back(node),
+            }
         }
-        if !cells.layout.per_cpu {
-            let fresh = slots.exchange(*entry);
-            // SAFETY: the key of another cell.
-            unsafe { cells.set_key(fresh, cells.key(*entry)) };
-            *entry = fresh;
+        placed
+    }
+
+    /// A node of Linux's order of use, once the entries are gone that make room for it.
+    fn take_node(&mut self, cpu: u32) -> Result<u32, Errno> {
+        let Some(Order::Linux(lru)) = &mut self.lru else { return Err(Errno::ENOMEM) };
+        let node = lru.take(cpu);
+        while let Some(Order::Linux(lru)) = &mut self.lru
+            && let Some(slot) = lru.next_evicted()
+        {
+            self.evict(self.slots.cell(slot));
         }
-        Ok(Target { cell: *entry, new: false })
+        node.ok_or(Errno::ENOMEM)
+    }
+
+    #[inline(always)]
+    fn settle(&mut self, key: Bytes<'_>, flags: u64) -> Result<Target, Errno> {
+        let key = self.steady(key);
+        with_key!(key, |key| self.place_key(key, flags))
+    }
+
+    /// A key that does not change while it is entered, as a program's may at any moment: short ones are loaded once.
+    #[inline(always)]
+    fn steady<'k>(&mut self, key: Bytes<'k>) -> Bytes<'k> {
+        if self.copy.is_empty() {
+            return key;
+        }
+        let copy = self.copy.as_mut_ptr().cast::<u8>();
+        // SAFETY: the copy has the key size, and `Hash` lets only keys of that pass.
+        unsafe { key.copy_to(copy) };
+        // SAFETY: the copy lives as long as the state, and is used while that is locked.
+        unsafe { Bytes::from_raw(copy, key.len()) }
+    }
+
+    #[inline(always)]
+    fn place_key(&mut self, key: impl Key, flags: u64) -> Result<Target, Errno> {
+        let tag = key.tag();
+        let (place, cell) = match self.look_for(key, tag) {
+            Ok(_) if flags == BPF_NOEXIST => return Err(Errno::EEXIST),
+            Ok(found) => found,
+            Err(_) if flags == BPF_EXIST => return Err(Errno::ENOENT),
+            Err(vacant) => return self.insert(key, tag, vacant),
+        };
+        if let Some(lru) = &mut self.lru {
+            lru.touch(self.slots.slot(cell));
+        }
+        if self.cells.layout.per_cpu {
+            return Ok(Target { cell, new: false });
+        }
+        let fresh = self.slots.exchange(cell);
+        // SAFETY: the key of a cell, padded to 8.
+        unsafe { key.store(self.cells.key(fresh)) };
+        self.table.replace(place, tag, fresh);
+        Ok(Target { cell: fresh, new: false })
     }
 
     /// A cell for a key that has none.
-    fn insert(&mut self, key: Bytes<'_>) -> Result<Target, Errno> {
-        if self.table.try_reserve(1, |cell| self.cells.hash_of(*cell)).is_err() {
-            return Err(Errno::ENOMEM);
-        }
+    #[inline]
+    fn insert(&mut self, key: impl Key, tag: u32, vacant: usize) -> Result<Target, Errno> {
+        let mut moved = self.table.reserve()?;
         let (slot, cell) = match self.slots.take(|cell| self.cells.grow(cell))? {
             Some(taken) => taken,
             None => {
-                let oldest = self.lru.as_ref().and_then(Lru::oldest).ok_or(Errno::E2BIG)?;
+                let Some(Order::Exact(lru)) = &self.lru else { return Err(Errno::E2BIG) };
+                let oldest = lru.oldest().ok_or(Errno::E2BIG)?;
                 self.evict(self.slots.cell(oldest));
+                moved = true;
                 // The slot just freed is the next to be taken.
                 self.slots.take(|_| Ok(()))?.ok_or(Errno::E2BIG)?
             }
         };
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        unsafe { self.cells.set_key(cell, key.as_ptr()) };
-        // From the copy: the caller's bytes are a program's, and may change at any moment.
-        let hash = self.cells.hash_of(cell);
-        self.table.insert_unique(hash, cell, |cell| self.cells.hash_of(*cell));
-        if let Some(lru) = &mut self.lru {
+        // SAFETY: the key of a cell, padded to 8.
+        unsafe { key.store(self.cells.key(cell)) };
+        let place = if moved { self.table.vacant(tag) } else { vacant };
+        self.table.insert(place, tag, cell);
+        if let Some(Order::Exact(lru)) = &mut self.lru {
             lru.insert(slot);
         }
         Ok(Target { cell, new: true })
     }
 
     /// Ends the entry of a key, after `last` has seen its cell.
+    #[inline]
     fn remove(&mut self, key: Bytes<'_>, last: impl FnOnce(&State, u32)) -> Result<(), Errno> {
-        // SAFETY: `Hash` lets only keys of the key size pass.
-        let hash = unsafe { self.cells.hash(key.as_ptr()) };
-        // SAFETY: as above.
-        let same = |cell: &u32| unsafe { self.cells.has_key(*cell, key.as_ptr()) };
-        let Ok(entry) = self.table.find_entry(hash, same) else { return Err(Errno::ENOENT) };
-        let (cell, _) = entry.remove();
+        let found = with_key!(key, |key| self.look_for(key, key.tag()));
+        let (place, cell) = found.map_err(|_| Errno::ENOENT)?;
+        self.table.remove(place);
         last(self, cell);
         self.release(cell);
         Ok(())
@@ -121,8 +229,9 @@ impl State {
 
     /// Drives out the entry of a cell.
     fn evict(&mut self, cell: u32) {
-        if let Ok(entry) = self.table.find_entry(self.cells.hash_of(cell), |other| *other == cell) {
-            entry.remove();
+        let tag = with_key!(self.cells.key_bytes(cell), |key| key.tag());
+        if let Ok((place, _)) = self.table.find(tag, |other| other == cell) {
+            self.table.remove(place);
         }
         self.release(cell);
     }
@@ -144,23 +253,38 @@ impl State {
 }
 
 impl Hash {
-    /// An empty map; `cpus` is 1 for one that is not per CPU.
-    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules) -> Result<Hash, Errno> {
-        let layout = ValueLayout::new(spec.value_size, cpus, rules.per_cpu);
+    /// An empty map for a bench of `cpus` CPUs.
+    pub(super) fn new(spec: MapSpec, cpus: u32, rules: Rules, with: &Creation<'_>) -> Result<Hash, Errno> {
+        let parts = if rules.per_cpu { cpus } else { 1 };
+        let layout = ValueLayout::new(spec.value_size, parts, rules.per_cpu).with_lock(with.spin_lock);
         let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
-        let mut state = State {
-            table: HashTable::new(),
+        let key_size = spec.key_size as usize;
+        let words = if key_size > SHORT { key_size.div_ceil(8) } else { 0 };
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(words).map_err(|_| Errno::ENOMEM)?;
+        copy.resize(words, 0);
+        let state = State {
+            table: Table::new(if preallocate { spec.max_entries as usize } else { 0 })?,
+            copy,
             cells: Cells::new(spec.key_size, layout, cells, preallocate)?,
             slots: Slots::new(spec.max_entries, preallocate)?,
-            lru: if rules.lru { Some(Lru::new(spec.max_entries)?) } else { None },
+            lru: match with.lru {
+                _ if !rules.lru => None,
+                LruOrder::Exact => Some(Order::Exact(Lru::new(spec.max_entries)?)),
+                LruOrder::Linux => {
+                    let shared = spec.flags & BPF_F_NO_COMMON_LRU == 0;
+                    Some(Order::Linux(Box::new(LinuxLru::new(spec.max_entries, cpus, shared)?)))
+                }
+            },
         };
-        state.cells.grow(0)?;
-        if preallocate {
-            state.table.try_reserve(spec.max_entries as usize, |_| 0).map_err(|_| Errno::ENOMEM)?;
-        }
-        Ok(Hash { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
+        let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
+        let plain_words = match key_size {
+            4 | 8 | 16 if preallocate && !rules.lru => key_size.div_ceil(8),
+            _ => 0,
+        };
+        Ok(Hash { access, layout, plain_words, state: Lock::new(state), spec })
     }
 
     /// What bpf(2) checks before it looks at the value of an update.
@@ -171,6 +295,104 @@ impl Hash {
     /// What bpf(2) checks before it takes an entry.
     pub(super) fn may_take(&self, flags: u64) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)
+    }
+
+    /// Does something with an entry under its value's lock, which whoever waits for it does not hold up: a program that
+    /// has it asks the map where it may store.
+    #[cold]
+    fn under_lock<T>(
+        &self,
+        find: impl Fn(&State) -> Result<u32, Errno>,
+        work: impl FnOnce(&mut State, u32) -> T,
+    ) -> Result<T, Errno> {
+        let at = self.layout.lock.ok_or(Errno::EINVAL)? as usize;
+        let mut work = Some(work);
+        spin::patiently(|| {
+            let mut state = self.state.lock();
+            let cell = match find(&state) {
+                Ok(cell) => cell,
+                Err(errno) => return Some(Err(errno)),
+            };
+            // SAFETY: inside a value of a cell, on a multiple of four; no window has it.
+            let lock = unsafe { SpinLock::at(state.cells.value(cell, 0).wrapping_add(at)) };
+            if !lock.try_take() {
+                return None;
+            }
+            let done = work.take().map(|work| work(&mut state, cell));
+            lock.release();
+            done.map(Ok)
+        })?
+    }
+
+    /// An update with `BPF_F_LOCK`, which changes a value where it is, under its lock. A new one is nobody's yet.
+    #[cold]
+    fn update_under_lock(&self, key: Bytes<'_>, value: *const u8, flags: u64) -> Result<(), Errno> {
+        self.access.lock(flags)?;
+        let flags = flags & !BPF_F_LOCK;
+        access::update_flags(flags)?;
+        // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes.
+        let store = |state: &mut State, cell| unsafe { self.layout.store(state.cells.value(cell, 0), value) };
+        loop {
+            let existing = |state: &State| match state.find(key) {
+                Some(_) if flags == BPF_NOEXIST => Err(Errno::EEXIST),
+                cell => cell.ok_or(Errno::ENOENT),
+            };
+            match self.under_lock(existing, store) {
+                Err(Errno::ENOENT) => {}
+                done => return done,
+            }
+            let mut state = self.state.lock();
+            // Unless another thread has added it meanwhile.
+            if state.find(key).is_none() {
+                let Target { cell, .. } = state.place(USER_CPU, key, flags)?;
+                store(&mut state, cell);
+                return Ok(());
+            }
+        }
+    }
+
+    /// [`Map::walk_user`] where values have locks: each is read under its own. It is not told whether it should, and to
+    /// take them is never wrong.
+    fn walk_under_locks(&self, mut from: u32, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        let next = |state: &State, from| state.slots.next_live(from).ok_or(Errno::ENOENT);
+        while out.count < count {
+            self.room_for(1, &mut out.keys, &mut out.values)?;
+            let read = |state: &mut State, cell| {
+                state.cells.append_key(cell, &mut out.keys);
+                state.append_value(cell, &mut out.values);
+                let slot = state.slots.slot(cell);
+                if remove {
+                    state.evict(cell);
+                }
+                slot
+            };
+            match self.under_lock(|state| next(state, from).map(|slot| state.slots.cell(slot)), read) {
+                Ok(slot) => from = slot + 1,
+                Err(Errno::ENOENT) => break,
+                Err(errno) => return Err(errno),
+            }
+            out.count += 1;
+        }
+        out.next = from.to_le_bytes().to_vec();
+        next(&self.state.lock(), from).map(drop)
+    }
+
+    /// Makes room for so many entries more.
+    fn room_for(&self, entries: usize, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<(), Errno> {
+        values::make_room(keys, entries, self.spec.key_size as usize)?;
+        values::make_room(values, entries, self.layout.user_size())
+    }
+
+    /// As `lookup`, of any map.
+    #[inline(never)]
+    fn look_up(&self, part: usize, key: Bytes<'_>) -> Option<NonNull<u8>> {
+        let mut state = self.state.lock();
+        let cell = state.find(key)?;
+        let State { lru, slots, cells, .. } = &mut *state;
+        if let Some(lru) = lru {
+            lru.touch(slots.slot(cell));
+        }
+        NonNull::new(cells.value(cell, part))
     }
 
     #[inline]
@@ -186,8 +408,11 @@ impl Hash {
 
 impl Region for Hash {
     fn window(&self, address: u64) -> Option<Window> {
-        let state = self.state.lock();
-        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
+        spin::beside(self.value_around(address)?, self.layout.lock, address)
+    }
+
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        spin::touched(self.value_around(address)?, self.layout.lock?, address, size)
     }
 
     fn describe(&self, address: u64) -> Option<String> {
@@ -215,15 +440,29 @@ impl Map for Hash {
         &self.spec
     }
 
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.state.set_alone(alone) };
+    }
+
+    fn spin_lock(&self) -> Option<u32> {
+        self.layout.lock
+    }
+
+    fn value_around(&self, address: u64) -> Option<Window> {
+        let state = self.state.lock();
+        state.cells.window(&state.slots, address, self.spec.flags & BPF_F_RDONLY_PROG == 0)
+    }
+
+    #[inline]
     fn lookup(&self, cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {
         let part = self.layout.part(cpu).filter(|_| self.is_key(key))?;
-        let mut state = self.state.lock();
-        let cell = state.find(key)?;
-        let State { lru, slots, cells, .. } = &mut *state;
-        if let Some(lru) = lru {
-            lru.touch(slots.slot(cell));
+        if self.plain_words > 0
+            && let Some(state) = self.state.lock_alone()
+        {
+            return state.plain(key, self.plain_words, part);
         }
-        NonNull::new(cells.value(cell, part))
+        self.look_up(part, key)
     }
 
     fn update(&self, cpu: u32, key: Bytes<'_>, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
@@ -231,11 +470,14 @@ impl Map for Hash {
         if !self.is_key(key) || value.len() != self.layout.size {
             return Err(Errno::EINVAL);
         }
+        if flags & BPF_F_LOCK != 0 {
+            return self.update_under_lock(key, value.as_ptr(), flags);
+        }
         let mut state = self.state.lock();
-        let Target { cell, new } = state.place(key, flags)?;
+        let Target { cell, new } = state.place(cpu, key, flags)?;
         // SAFETY: a value of a cell: 8-aligned, `stride` bytes; `value` is readable for `size` bytes. Both lie in
         // windows of one value each, so they are the same value or apart.
-        unsafe { values::store(state.cells.value(cell, part), value.as_ptr(), self.layout.size) };
+        unsafe { self.layout.store(state.cells.value(cell, part), value.as_ptr()) };
         // A key that is new by a program is zero on the other CPUs. Last, as `value` may lie in this very cell.
         for other in (0..self.layout.cpus).filter(|other| new && *other != part) {
             // SAFETY: as above.
@@ -277,9 +519,13 @@ impl Map for Hash {
     fn lookup_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup(flags)?;
         let key = self.user_key(key)?;
+        values::make_room(out, 1, self.layout.user_size())?;
+        let find = |state: &State| state.find(key).ok_or(Errno::ENOENT);
+        if flags & BPF_F_LOCK != 0 {
+            return self.under_lock(find, |state, cell| state.append_value(cell, out));
+        }
         let state = self.state.lock();
-        let cell = state.find(key).ok_or(Errno::ENOENT)?;
-        state.append_value(cell, out);
+        state.append_value(find(&state)?, out);
         Ok(())
     }
 
@@ -287,8 +533,11 @@ impl Map for Hash {
         self.access.update(flags)?;
         let key = self.user_key(key)?;
         access::sized(value, self.layout.user_size())?;
+        if flags & BPF_F_LOCK != 0 {
+            return self.update_under_lock(key, value.as_ptr(), flags);
+        }
         let mut state = self.state.lock();
-        let Target { cell, .. } = state.place(key, flags)?;
+        let Target { cell, .. } = state.place(USER_CPU, key, flags)?;
         // SAFETY: the parts of a cell's value: 8-aligned, `stride` bytes each.
         unsafe { self.layout.store_user(|part| state.cells.value(cell, part), value) };
         Ok(())
@@ -302,6 +551,14 @@ impl Map for Hash {
     fn lookup_and_delete_user(&self, key: &[u8], flags: u64, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.access.lookup_and_delete(flags)?;
         let key = self.user_key(key)?;
+        values::make_room(out, 1, self.layout.user_size())?;
+        if flags & BPF_F_LOCK != 0 {
+            let taken = |state: &mut State, cell| {
+                state.append_value(cell, out);
+                state.evict(cell);
+            };
+            return self.under_lock(|state| state.find(key).ok_or(Errno::ENOENT), taken);
+        }
         self.state.lock().remove(key, |state, cell| state.append_value(cell, out))
     }
 
@@ -312,6 +569,7 @@ impl Map for Hash {
         // A key that is gone starts again at the first.
         let from = key.and_then(|key| state.find(key)).map_or(0, |cell| state.slots.slot(cell) + 1);
         let slot = state.slots.next_live(from).ok_or(Errno::ENOENT)?;
+        values::make_room(out, 1, self.spec.key_size as usize)?;
         state.cells.append_key(state.slots.cell(slot), out);
         Ok(())
     }
@@ -323,11 +581,15 @@ impl Map for Hash {
     /// A batch ends before a slot, which is where the next begins, whatever is deleted meanwhile.
     fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
         let from = from.map(|from| from.try_into().map(u32::from_le_bytes).map_err(|_| Errno::EINVAL)).transpose()?;
-        let mut state = self.state.lock();
         let mut from = from.unwrap_or(0);
+        if self.layout.lock.is_some() {
+            return self.walk_under_locks(from, count, remove, out);
+        }
+        let mut state = self.state.lock();
         while out.count < count {
             let Some(slot) = state.slots.next_live(from) else { break };
             let cell = state.slots.cell(slot);
+            self.room_for(1, &mut out.keys, &mut out.values)?;
             state.cells.append_key(cell, &mut out.keys);
             state.append_value(cell, &mut out.values);
             if remove {
@@ -347,14 +609,15 @@ impl Map for Hash {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
-        let mut from = 0;
-        while let Some(slot) = state.slots.next_live(from) {
-            let cell = state.slots.cell(slot);
-            state.cells.append_key(cell, keys);
-            state.append_value(cell, values);
-            from = slot + 1;
+        let entries = state.slots.len() as usize;
+        self.room_for(entries, keys, values)?;
+        for (cells, count) in state.slots.chunks() {
+            // All that are far away are waited for at once, and so before they are copied one by one.
+            cells[..count].iter().for_each(|cell| state.cells.touch(*cell));
+            cells[..count].iter().for_each(|cell| state.cells.append_key(*cell, keys));
+            cells[..count].iter().for_each(|cell| state.append_value(*cell, values));
         }
-        Ok(state.slots.len() as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {

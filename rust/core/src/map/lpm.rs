@@ -9,13 +9,12 @@
 
 use std::ptr::NonNull;
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
 use crate::map::cells::Cells;
 use crate::map::create::MAX_BYTES;
 use crate::map::kind::BPF_F_RDONLY_PROG;
+use crate::map::lock::Lock;
 use crate::map::prefixes::{LENGTH, Prefix, Prefixes, Slot};
 use crate::map::slots::Slots;
 use crate::map::values::{self, ValueLayout};
@@ -30,7 +29,7 @@ pub(super) struct Lpm {
     spec: MapSpec,
     access: Access,
     layout: ValueLayout,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 struct State {
@@ -79,8 +78,7 @@ impl State {
                 cell
             }
         };
-        // SAFETY: a key of the key size, which `Lpm` has copied.
-        unsafe { self.cells.set_key(cell, key.bytes().as_ptr()) };
+        self.cells.set_key(cell, key.bytes());
         Ok(cell)
     }
 
@@ -97,14 +95,13 @@ impl Lpm {
         let entry = (spec.key_size as usize).next_multiple_of(8) + layout.stride;
         let most = u32::try_from(MAX_BYTES / entry as u64).unwrap_or(u32::MAX);
         let entries = spec.max_entries.min(most).min(u32::MAX - 1);
-        let mut state = State {
+        let state = State {
             prefixes: Prefixes::new(spec.key_size as usize - LENGTH),
             // One more than entries: the spare that takes the next replaced value.
             cells: Cells::new(spec.key_size, layout, entries + 1, false)?,
             slots: Slots::new(entries, false)?,
         };
-        state.cells.grow(0)?;
-        Ok(Lpm { access: Access::new(spec.flags), layout, state: Mutex::new(state), spec })
+        Ok(Lpm { access: Access::new(spec.flags), layout, state: Lock::new(state), spec })
     }
 
     /// A copy of a key, if it has the key size.
@@ -157,6 +154,11 @@ impl Map for Lpm {
         &self.spec
     }
 
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.state.set_alone(alone) };
+    }
+
     fn lookup(&self, _cpu: u32, key: Bytes<'_>) -> Option<NonNull<u8>> {
         if key.len() != self.spec.key_size as usize {
             return None;
@@ -194,6 +196,7 @@ impl Map for Lpm {
         let prefix = self.user_prefix(key)?.ok_or(Errno::ENOENT)?;
         let state = self.state.lock();
         let cell = state.prefixes.longest(&prefix).ok_or(Errno::ENOENT)?;
+        values::make_room(out, 1, self.layout.user_size())?;
         state.append_value(cell, out);
         Ok(())
     }
@@ -238,11 +241,14 @@ impl Map for Lpm {
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let state = self.state.lock();
+        let entries = state.slots.len() as usize;
+        values::make_room(keys, entries, self.spec.key_size as usize)?;
+        values::make_room(values, entries, self.layout.user_size())?;
         for cell in state.prefixes.walk() {
             state.cells.append_key(cell, keys);
             state.append_value(cell, values);
         }
-        Ok(state.slots.len() as usize)
+        Ok(entries)
     }
 
     fn len(&self) -> usize {

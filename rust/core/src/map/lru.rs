@@ -1,7 +1,7 @@
 //! The order of use of the entries of an LRU hash: a doubly linked list by slot.
 //!
-//! Exact: what is driven out is the entry used least recently. (Linux approximates, and evicts in batches.) Look-ups
-//! of programs and updates of either side are uses; look-ups of bpf(2) are not.
+//! Exact: what is driven out is the entry used least recently. (Linux approximates: see `lru_linux`.) Look-ups of
+//! programs and updates of either side are uses; look-ups of bpf(2) are not.
 
 use crate::errno::Errno;
 
@@ -35,6 +35,7 @@ impl Lru {
     }
 
     /// A slot that is not in the list becomes the one used last. Slots come into use in ascending order.
+    #[inline]
     pub(super) fn insert(&mut self, slot: u32) {
         let link = Link { newer: END, older: self.newest };
         match self.links.get_mut(slot as usize) {
@@ -49,6 +50,7 @@ impl Lru {
     }
 
     /// Takes a slot out of the list.
+    #[inline]
     pub(super) fn remove(&mut self, slot: u32) {
         let Link { newer, older } = self.links[slot as usize];
         match newer {
@@ -65,8 +67,13 @@ impl Lru {
     #[inline]
     pub(super) fn touch(&mut self, slot: u32) {
         if self.newest != slot {
-            self.remove(slot);
-            self.insert(slot);
+            self.renew(slot);
         }
+    }
+
+    #[inline(never)]
+    fn renew(&mut self, slot: u32) {
+        self.remove(slot);
+        self.insert(slot);
     }
 }

@@ -9,10 +9,14 @@ mod bloom;
 mod cells;
 mod create;
 mod error;
+mod flags;
 mod hash;
+mod keys;
 mod kind;
+mod lock;
 mod lpm;
 mod lru;
+mod lru_linux;
 mod numbered;
 mod of_maps;
 mod perf;
@@ -21,6 +25,9 @@ mod programs;
 mod queue;
 mod ringbuf;
 mod slots;
+mod spin;
+mod table;
+mod uses;
 mod values;
 
 use std::ops::ControlFlow;
@@ -31,21 +38,28 @@ use crate::errno::Errno;
 use crate::memory::{Bytes, BytesMut, Region, Window};
 
 pub use access::{BPF_ANY, BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST};
-pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch};
-pub use create::{MAX_BYTES, create, create_with};
+pub use batch::{Entries, delete_batch, lookup_and_delete_batch, lookup_batch, update_batch, update_batch_by_number};
+pub use create::{Creation, LruOrder, MAX_BYTES, create, create_as, create_with};
 pub use error::MapError;
+pub use flags::{Operation, unknown_flags};
 pub use kind::{
     BPF_F_INNER_MAP, BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_PRESERVE_ELEMS,
-    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules, flag_text,
+    BPF_F_RDONLY, BPF_F_RDONLY_PROG, BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Keys, MapKind, Rules,
+    flag_names, flag_text,
 };
 pub use numbered::{NoObjects, Objects, Refusal};
 pub use of_maps::{Inner, OfMaps, Shape};
 pub use perf::{BPF_F_CURRENT_CPU, BPF_F_INDEX_MASK, BUFFER, MAX_DATA, PerfEventArray, PerfRecord};
 pub use programs::ProgArray;
+pub use spin::{SPIN_LOCK, SpinLock};
 #[cfg(feature = "axvisor")]
 pub(crate) use values::{append as read_value, store as write_value};
 
-pub use ringbuf::{BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_PROD_POS, BPF_RB_RING_SIZE};
+pub use uses::{Command, MapUse, Uses};
+
+pub use ringbuf::{
+    BPF_RB_AVAIL_DATA, BPF_RB_CONS_POS, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_PROD_POS, BPF_RB_RING_SIZE,
+};
 
 /// What a map is created from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +93,25 @@ pub enum Holds<'m> {
     Events(&'m PerfEventArray),
 }
 
+/// Where a map keeps its values that has them in one place: the value of entry `i` on CPU `c` begins at
+/// `start + i * stride + c * plane`, and stays there as long as the map lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// The first byte.
+    pub start: NonNull<u8>,
+    /// Bytes in all.
+    pub len: usize,
+    /// From one entry to the next.
+    pub stride: usize,
+    /// From one CPU to the next.
+    pub plane: usize,
+}
+
 /// What `for_each` calls with each entry: key, value. `Break` ends the walk.
 pub type Visit<'v> = dyn FnMut(Bytes<'_>, NonNull<u8>) -> ControlFlow<()> + 'v;
 
-/// A map, shared by programs and the bench. Every method may be called from any thread.
+/// A map, shared by programs and the bench. Every method may be called from any thread, unless the map is told that it
+/// is alone ([`Map::set_alone`]).
 ///
 /// The first group of methods is what the helpers do, on behalf of a program on `cpu`; the `*_user` group is what
 /// bpf(2) does. A pointer that [`Map::lookup`] or [`Map::reserve`] returned stays valid memory until the map is
@@ -98,6 +127,16 @@ pub trait Map: Region {
     /// What its entries are.
     fn holds(&self) -> Holds<'_> {
         Holds::Values
+    }
+
+    /// Where in each of its values a spin lock lies, in bytes.
+    fn spin_lock(&self) -> Option<u32> {
+        None
+    }
+
+    /// The whole value around an address, its spin lock included, if it is live memory of this map.
+    fn value_around(&self, address: u64) -> Option<Window> {
+        self.window(address)
     }
 
     /// `bpf_map_lookup_elem`: the value on `cpu`. Promotes in an LRU. None for a kind without values by key.
@@ -161,7 +200,19 @@ pub trait Map: Region {
         Err(Errno::EINVAL)
     }
 
-    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded.
+    /// `bpf_ringbuf_output`: a record of these bytes, submitted.
+    ///
+    /// # Errors
+    /// As [`Map::reserve`].
+    fn output(&self, data: Bytes<'_>, flags: u64) -> Result<(), Errno> {
+        let record = self.reserve(data.len() as u64)?;
+        // SAFETY: a reserved record has as many writable bytes.
+        unsafe { data.copy_to(record.as_ptr()) };
+        self.commit(record.as_ptr() as u64, flags, false)
+    }
+
+    /// `bpf_ringbuf_reserve`: `size` writable bytes, until submitted or discarded. Whoever reserved them reaches them, and
+    /// no other run: [`Region::window`] does not tell of them.
     ///
     /// # Errors
     /// `EAGAIN` when there is no room, now or ever; kinds without it: `EINVAL`.
@@ -267,6 +318,14 @@ pub trait Map: Region {
     /// As `next_key_user`.
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno>;
 
+    /// Where its values lie, for the bench to read them without a copy, as Linux maps an array (`BPF_F_MMAPABLE`).
+    ///
+    /// # Errors
+    /// `EPERM` where the bench may not read; `ENOTSUPP` for kinds that have their values here and there.
+    fn table_user(&self) -> Result<Table, Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
     /// Entries in the map now: for arrays, the capacity; for a ring buffer, records not yet consumed; for a bloom
     /// filter, which cannot tell, how often something was added.
     fn len(&self) -> usize;
@@ -276,12 +335,39 @@ pub trait Map: Region {
         self.len() == 0
     }
 
+    /// Says whether it is *alone*: whether one thread at a time uses it. It may then leave out what only threads need
+    /// that use it at once; a map that [`create`] has made is not alone. A map of maps hands it on to its maps.
+    ///
+    /// # Safety
+    /// While it is alone, all calls of it, and of what it lends ([`Map::holds`]), come from one thread at a time, and
+    /// happen before those of the next. No other call is going on while this one is.
+    unsafe fn set_alone(&self, alone: bool) {
+        let _ = alone;
+    }
+
     /// A run begins that may look values up. A map whose memory programs cannot reach by itself lends them copies,
     /// until as many runs have ended ([`Map::end_run`]).
     fn begin_run(&self) {}
 
     /// A run has ended: what its program has stored through looked-up values is in the map.
     fn end_run(&self) {}
+
+    /// Appends the sizes of the records that [`Map::consume_user`] would give, the oldest first.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for kinds that are no ring buffer.
+    fn record_sizes_user(&self, out: &mut Vec<u32>) -> Result<(), Errno> {
+        let _ = out;
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// How often commits to a ring buffer have woken its consumer, whether one waited or not.
+    ///
+    /// # Errors
+    /// `ENOTSUPP` for other kinds, and for a ring buffer that does not know.
+    fn wakeups_user(&self) -> Result<u64, Errno> {
+        Err(Errno::ENOTSUPP)
+    }
 
     /// Removes the oldest submitted record of a ring buffer and appends its payload to `out`; false when there is
     /// none. Discarded records are passed over; a busy one stops the consumer.
@@ -301,6 +387,10 @@ pub struct MapSet(pub Vec<Arc<dyn Map>>);
 impl Region for MapSet {
     fn window(&self, address: u64) -> Option<Window> {
         self.0.iter().find_map(|map| map.window(address))
+    }
+
+    fn forbids(&self, address: u64, size: u64) -> Option<&'static str> {
+        self.0.iter().find_map(|map| map.forbids(address, size))
     }
 
     fn describe(&self, address: u64) -> Option<String> {

@@ -6,11 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_ANY};
-use crate::map::{Map, MapSpec};
+use crate::map::lock::Lock;
+use crate::map::{Entries as Batch, Map, MapSpec, values};
 use crate::memory::Bytes;
 use crate::program::ProgramType;
 
@@ -66,12 +65,19 @@ pub(super) fn number(value: &[u8]) -> Result<u32, Errno> {
 pub(super) struct Numbered<T> {
     pub(super) spec: MapSpec,
     access: Access,
-    entries: RwLock<BTreeMap<u32, T>>,
+    entries: Lock<BTreeMap<u32, T>>,
 }
 
 impl<T> Numbered<T> {
     pub(super) fn new(spec: MapSpec) -> Numbered<T> {
-        Numbered { access: Access::new(spec.flags), spec, entries: RwLock::default() }
+        Numbered { access: Access::new(spec.flags), spec, entries: Lock::default() }
+    }
+
+    /// # Safety
+    /// As for [`Map::set_alone`].
+    pub(super) unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.entries.set_alone(alone) };
     }
 
     fn index(&self, key: &[u8]) -> Result<Option<u32>, Errno> {
@@ -81,7 +87,12 @@ impl<T> Numbered<T> {
 
     /// Hands the entry of an index to `read`, if there is one.
     pub(super) fn with<R>(&self, index: u32, read: impl FnOnce(&T) -> R) -> Option<R> {
-        self.entries.read().get(&index).map(read)
+        self.entries.lock().get(&index).map(read)
+    }
+
+    /// What `read` makes of each entry.
+    pub(super) fn all<R>(&self, read: impl FnMut(&T) -> R) -> Vec<R> {
+        self.entries.lock().values().map(read).collect()
     }
 
     /// `BPF_MAP_UPDATE_ELEM` of a value of four bytes, of whose number `make` makes the entry. Returns the old one.
@@ -99,7 +110,7 @@ impl<T> Numbered<T> {
             return Err(Errno::EINVAL.into());
         }
         let (index, entry) = (index.ok_or(Errno::E2BIG)?, make(number)?);
-        Ok(self.entries.write().insert(index, entry))
+        Ok(self.entries.lock().insert(index, entry))
     }
 
     /// Puts an entry there by index, as the bpf(2) side may.
@@ -108,13 +119,18 @@ impl<T> Numbered<T> {
         if index >= self.spec.max_entries {
             return Err(Errno::E2BIG);
         }
-        self.entries.write().insert(index, entry);
+        self.entries.lock().insert(index, entry);
         Ok(())
+    }
+
+    /// Hands all entries to `use_it`.
+    pub(super) fn each(&self, use_it: impl FnMut(&T)) {
+        self.entries.lock().values().for_each(use_it);
     }
 
     /// Empties all entries that `gone` is true of.
     pub(super) fn forget(&self, gone: impl Fn(&T) -> bool) {
-        self.entries.write().retain(|_, entry| !gone(entry));
+        self.entries.lock().retain(|_, entry| !gone(entry));
     }
 
     /// `BPF_MAP_LOOKUP_ELEM`: `number` of the entry.
@@ -142,7 +158,7 @@ impl<T> Numbered<T> {
     pub(super) fn delete(&self, key: &[u8]) -> Result<(), Errno> {
         self.access.write()?;
         let index = self.index(key)?.ok_or(Errno::E2BIG)?;
-        let gone = self.entries.write().remove(&index);
+        let gone = self.entries.lock().remove(&index);
         gone.map(drop).ok_or(Errno::ENOENT)
     }
 
@@ -166,6 +182,42 @@ impl<T> Numbered<T> {
         Ok(())
     }
 
+    /// Before a batch command.
+    pub(super) fn begin_batch(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.access.batch(read, write)
+    }
+
+    /// The next entries of a walk in batches, behind the index `from`; empty ones are passed over.
+    pub(super) fn walk(
+        &self,
+        from: Option<&[u8]>,
+        count: u32,
+        out: &mut Batch,
+        number: impl Fn(&T) -> u32,
+    ) -> Result<(), Errno> {
+        // An index that is out of range starts again at the first, as it does for `next_key`.
+        let from = from.map_or(Ok(None), |from| self.index(from))?;
+        let first = from.map_or(0, |from| from + 1);
+        let entries = self.entries.lock();
+        let most = count.saturating_sub(out.count) as usize;
+        values::make_room(&mut out.keys, most.min(entries.len()), 4)?;
+        values::make_room(&mut out.values, most.min(entries.len()), 4)?;
+        for (index, entry) in entries.range(first..).take(most) {
+            out.keys.extend_from_slice(&index.to_le_bytes());
+            out.values.extend_from_slice(&number(entry).to_le_bytes());
+            out.count += 1;
+            out.next = index.to_le_bytes().to_vec();
+        }
+        if out.count == count {
+            return Ok(());
+        }
+        if out.count > 0 {
+            // The empty entries up to the end were passed over too.
+            out.next = (self.spec.max_entries - 1).to_le_bytes().to_vec();
+        }
+        Err(Errno::ENOENT)
+    }
+
     pub(super) fn freeze(&self) -> Result<(), Errno> {
         self.access.freeze()
     }
@@ -178,7 +230,9 @@ impl<T> Numbered<T> {
         number: impl Fn(&T) -> u32,
     ) -> Result<usize, Errno> {
         self.access.read()?;
-        let entries = self.entries.read();
+        let entries = self.entries.lock();
+        values::make_room(keys, entries.len(), 4)?;
+        values::make_room(values, entries.len(), 4)?;
         for (index, entry) in &*entries {
             keys.extend_from_slice(&index.to_le_bytes());
             values.extend_from_slice(&number(entry).to_le_bytes());
@@ -187,7 +241,7 @@ impl<T> Numbered<T> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.read().len()
+        self.entries.lock().len()
     }
 }
 
@@ -212,6 +266,10 @@ macro_rules! numbered_map {
 
         fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
             self.array.next_key(key, out)
+        }
+
+        fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+            self.array.begin_batch(read, write)
         }
 
         fn freeze(&self) -> Result<(), Errno> {

@@ -6,14 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::error::MapError;
 use crate::map::hash::Hash;
 use crate::map::kind::{BPF_F_INNER_MAP, BPF_F_RDONLY, BPF_F_WRONLY, MapKind, Rules, flag_text};
+use crate::map::lock::Lock;
 use crate::map::numbered::{self, NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
-use crate::map::{Holds, Map, MapSpec, Visit};
+use crate::map::{Creation, Entries, Holds, Map, MapSpec, Visit};
 use crate::memory::{Bytes, Region, Window};
 
 /// What the inner maps of a map of maps must be like.
@@ -21,31 +20,35 @@ use crate::memory::{Bytes, Region, Window};
 pub struct Shape {
     /// A map that they must be like.
     pub template: MapSpec,
+    /// Where its values have a spin lock.
+    pub spin_lock: Option<u32>,
 }
 
 impl Shape {
     /// The shape that a map of `spec` asks for, given the map that is to be the template.
-    pub(super) fn of_inner(spec: &MapSpec, inner: Option<&MapSpec>) -> Result<Option<Shape>, MapError> {
+    pub(super) fn of_inner(spec: &MapSpec, inner: Option<&dyn Map>) -> Result<Option<Shape>, MapError> {
         let (map, kind) = (|| spec.name.clone(), spec.kind);
         match (kind.is_of_maps(), inner) {
             (false, None) => Ok(None),
             (false, Some(_)) => Err(MapError::NotOfMaps { map: map(), kind }),
             (true, None) => Err(MapError::NoInner { map: map(), kind }),
             // Linux has no rule by which two program arrays are alike.
-            (true, Some(inner)) if inner.kind.is_of_maps() || inner.kind == MapKind::ProgArray => {
-                Err(MapError::InnerKind { map: map(), inner: inner.kind })
-            }
-            (true, Some(inner)) => Ok(Some(Shape { template: inner.clone() })),
+            (true, Some(inner)) => match inner.spec().kind {
+                inner if inner.is_of_maps() || inner == MapKind::ProgArray => {
+                    Err(MapError::InnerKind { map: map(), inner })
+                }
+                _ => Ok(Some(Shape { template: inner.spec().clone(), spin_lock: inner.spin_lock() })),
+            },
         }
     }
 
     /// What a map has that those of this shape do not, in words; none where it is one of them.
     ///
-    /// What counts was measured on Linux 6.18: kind, sizes, flags but for those of the bpf(2) side; of an array without
+    /// What counts was measured on Linux 6.18: kind, sizes, spin lock, flags but for those of the bpf(2) side; of an array without
     /// `BPF_F_INNER_MAP` also the capacity, because programs have it built in there.
     #[must_use]
-    pub fn misfit(&self, map: &MapSpec) -> Option<String> {
-        let template = &self.template;
+    pub fn misfit(&self, map: &dyn Map) -> Option<String> {
+        let (template, lock, map) = (&self.template, map.spin_lock(), map.spec());
         let differs = |what, found: String, expected: String| {
             Some(format!("{what} of {} is {found}; this map takes maps with {expected}", map.name))
         };
@@ -68,13 +71,17 @@ impl Shape {
         if found != expected {
             return differs("the flags", flag_text(found), flag_text(expected));
         }
+        if lock != self.spin_lock {
+            let place = |lock: Option<u32>| lock.map_or("nowhere".to_owned(), |at| format!("at byte {at}"));
+            return differs("the bpf_spin_lock in the value", place(lock), format!("one {}", place(self.spin_lock)));
+        }
         None
     }
 
     /// The map of a number, if it is of this shape.
     fn find(&self, number: u32, objects: &dyn Objects) -> Result<Inner, Refusal> {
         let map = objects.map(number)?;
-        match self.misfit(map.spec()) {
+        match self.misfit(&*map) {
             None => Ok(Inner { number, map }),
             why => Err(Refusal { errno: Errno::EINVAL, why }),
         }
@@ -126,6 +133,15 @@ no_memory!(ArrayOfMaps);
 impl Map for ArrayOfMaps {
     numbered_map!();
 
+    /// Its maps too.
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it, and for the maps that are in it.
+        unsafe {
+            self.array.set_alone(alone);
+            self.array.each(|inner| inner.map.set_alone(alone));
+        }
+    }
+
     fn len(&self) -> usize {
         self.array.len()
     }
@@ -143,6 +159,10 @@ impl Map for ArrayOfMaps {
         self.array.lookup(key, flags, out, |inner| inner.number)
     }
 
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, _remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        self.array.walk(from, count, out, |inner| inner.number)
+    }
+
     fn dump_user(&self, keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.array.dump(keys, values, |inner| inner.number)
     }
@@ -156,12 +176,12 @@ pub(super) struct HashOfMaps {
     numbers: Hash,
     shape: Shape,
     /// Each map that is in it.
-    maps: Mutex<KeyCounts>,
+    maps: Lock<KeyCounts>,
 }
 
 impl HashOfMaps {
     pub(super) fn new(spec: MapSpec, shape: Shape, rules: Rules) -> Result<HashOfMaps, Errno> {
-        Ok(HashOfMaps { numbers: Hash::new(spec, 1, rules)?, shape, maps: Mutex::default() })
+        Ok(HashOfMaps { numbers: Hash::new(spec, 1, rules, &Creation::default())?, shape, maps: Lock::default() })
     }
 
     /// The number at a key, whatever flags say of reading.
@@ -198,6 +218,16 @@ impl Map for HashOfMaps {
         self.numbers.spec()
     }
 
+    /// Its maps too.
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it, and for the maps that are in it.
+        unsafe {
+            self.maps.set_alone(alone);
+            self.numbers.set_alone(alone);
+            self.maps.lock().values().for_each(|(map, _)| map.set_alone(alone));
+        }
+    }
+
     fn holds(&self) -> Holds<'_> {
         Holds::Maps(self)
     }
@@ -219,6 +249,7 @@ impl Map for HashOfMaps {
         self.numbers.may_update(flags)?;
         let Inner { number, map } = self.shape.find(numbered::number(value)?, objects)?;
         let mut maps = self.maps.lock();
+        maps.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         let old = self.number(Bytes::from(key));
         self.numbers.update_user(key, value, flags)?;
         maps.entry(number).or_insert((map, 0)).1 += 1;
@@ -245,6 +276,23 @@ impl Map for HashOfMaps {
 
     fn next_key_user(&self, key: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Errno> {
         self.numbers.next_key_user(key, out)
+    }
+
+    fn begin_batch_user(&self, read: bool, write: bool) -> Result<(), Errno> {
+        self.numbers.begin_batch_user(read, write)
+    }
+
+    /// Linux has no `lookup_and_delete_user` for it, but takes entries out in batches.
+    fn walk_user(&self, from: Option<&[u8]>, count: u32, remove: bool, out: &mut Entries) -> Result<(), Errno> {
+        let mut maps = self.maps.lock();
+        let before = out.values.len();
+        let result = self.numbers.walk_user(from, count, remove, out);
+        let taken = if remove { out.values.get(before..).unwrap_or_default() } else { &[] };
+        let numbers = taken.as_chunks().0.iter().map(|number| u32::from_le_bytes(*number));
+        let gone: Vec<_> = numbers.filter_map(|number| release(&mut maps, number)).collect();
+        drop(maps);
+        drop(gone);
+        result
     }
 
     fn freeze(&self) -> Result<(), Errno> {

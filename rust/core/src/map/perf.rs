@@ -10,9 +10,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
+use crate::map::lock::Lock;
 use crate::map::numbered::{NoObjects, Numbered, Objects, Refusal, no_memory, numbered_map};
 use crate::map::{Holds, Map, MapSpec};
 use crate::memory::{Bytes, Region, Window};
@@ -79,6 +78,7 @@ impl Buffer {
             self.lost += 1;
             return Err(Errno::ENOSPC);
         }
+        self.headers.try_reserve(1).and_then(|()| self.data.try_reserve(data.len())).map_err(|_| Errno::ENOMEM)?;
         self.missed = 0;
         self.used += room;
         self.headers.push_back(Header { nth, time_ns, len: data.len(), room });
@@ -105,12 +105,12 @@ struct Buffers {
 pub struct PerfEventArray {
     /// The entries that have an event open, each on the CPU of its index.
     array: Numbered<()>,
-    buffers: Mutex<Buffers>,
+    buffers: Lock<Buffers>,
 }
 
 impl PerfEventArray {
     pub(super) fn new(spec: MapSpec) -> PerfEventArray {
-        PerfEventArray { array: Numbered::new(spec), buffers: Mutex::default() }
+        PerfEventArray { array: Numbered::new(spec), buffers: Lock::default() }
     }
 
     /// Opens the buffer of a CPU, of `size` bytes: an empty one, also where there was one.
@@ -155,6 +155,7 @@ impl PerfEventArray {
         }
         let Buffers { of_cpu, written, data: bytes } = &mut *self.buffers.lock();
         let buffer = of_cpu.get_mut(&index).ok_or(Errno::ENOENT)?;
+        bytes.try_reserve(data.len()).map_err(|_| Errno::ENOMEM)?;
         bytes.resize(data.len(), 0);
         // SAFETY: `bytes` has as many bytes as `data`.
         unsafe { data.copy_to(bytes.as_mut_ptr()) };
@@ -192,6 +193,14 @@ no_memory!(PerfEventArray);
 
 impl Map for PerfEventArray {
     numbered_map!();
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe {
+            self.array.set_alone(alone);
+            self.buffers.set_alone(alone);
+        }
+    }
 
     fn len(&self) -> usize {
         self.waiting()

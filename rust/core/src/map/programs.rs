@@ -29,6 +29,12 @@ impl ProgArray {
         self.array.with(index, |number| *number)
     }
 
+    /// Numbers of all programs in it.
+    #[must_use]
+    pub fn programs(&self) -> Vec<u32> {
+        self.array.all(|number| *number)
+    }
+
     /// The type of its programs; none before its first.
     #[must_use]
     pub fn owner(&self) -> Option<Option<ProgramType>> {
@@ -59,6 +65,11 @@ no_memory!(ProgArray);
 
 impl Map for ProgArray {
     numbered_map!();
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.array.set_alone(alone) };
+    }
 
     fn len(&self) -> usize {
         self.array.len()

@@ -2,11 +2,10 @@
 //!
 //! Programs see copies only, so no address of it is ever live program memory.
 
-use parking_lot::Mutex;
-
 use crate::errno::Errno;
 use crate::map::access::{self, Access, BPF_EXIST, BPF_NOEXIST};
 use crate::map::kind::MapKind;
+use crate::map::lock::Lock;
 use crate::map::values;
 use crate::map::{Map, MapSpec};
 use crate::memory::{Arena, Bytes, BytesMut, Region, Window};
@@ -17,7 +16,7 @@ pub(super) struct Queue {
     access: Access,
     stride: usize,
     arena: Arena,
-    ring: Mutex<Ring>,
+    ring: Lock<Ring>,
 }
 
 /// Which values of the ring are in use.
@@ -34,19 +33,24 @@ impl Queue {
     pub(super) fn new(spec: MapSpec) -> Result<Queue, Errno> {
         let stride = (spec.value_size as usize).next_multiple_of(8);
         let arena = Arena::new(stride.checked_mul(spec.max_entries as usize).ok_or(Errno::ENOMEM)?)?;
-        Ok(Queue { access: Access::new(spec.flags), stride, arena, ring: Mutex::default(), spec })
+        Ok(Queue { access: Access::new(spec.flags), stride, arena, ring: Lock::default(), spec })
     }
 
+    #[inline]
     fn slot(&self, ring: &Ring, nth: u32) -> u32 {
-        ((u64::from(ring.oldest) + u64::from(nth)) % u64::from(self.spec.max_entries)) as u32
+        // Neither is more than the capacity, so that once around is enough.
+        let (slot, entries) = (u64::from(ring.oldest) + u64::from(nth), u64::from(self.spec.max_entries));
+        (if slot < entries { slot } else { slot - entries }) as u32
     }
 
+    #[inline]
     fn value(&self, slot: u32) -> *mut u8 {
         debug_assert!(slot < self.spec.max_entries);
         self.arena.as_ptr().wrapping_add(slot as usize * self.stride)
     }
 
     /// Hands the next value to `read`, and takes it out where `remove`.
+    #[inline]
     fn take<T>(&self, remove: bool, read: impl FnOnce(*mut u8) -> T) -> Option<T> {
         let mut ring = self.ring.lock();
         let last = ring.len.checked_sub(1)?;
@@ -64,6 +68,7 @@ impl Queue {
     fn take_user(&self, key: &[u8], remove: bool, out: &mut Vec<u8>) -> Result<(), Errno> {
         access::sized(key, 0)?;
         let size = self.spec.value_size as usize;
+        values::make_room(out, 1, size)?;
         // SAFETY: a value of the arena: 8-aligned, `stride` bytes.
         self.take(remove, |value| unsafe { values::append(value, size, out) }).ok_or(Errno::ENOENT)
     }
@@ -83,6 +88,11 @@ impl Region for Queue {
 impl Map for Queue {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.ring.set_alone(alone) };
     }
 
     fn push(&self, value: Bytes<'_>, flags: u64) -> Result<(), Errno> {
@@ -109,8 +119,8 @@ impl Map for Queue {
         if out.len() != size {
             return Err(Errno::EINVAL);
         }
-        // SAFETY: `size` bytes are readable in a value and writable in `out`, which no value overlaps.
-        let copy = |value: *mut u8| unsafe { std::ptr::copy_nonoverlapping(value, out.as_mut_ptr(), size) };
+        // SAFETY: a value of the arena, of `size` bytes, as many as are writable in `out`; no value overlaps it.
+        let copy = |value: *mut u8| unsafe { values::load(out.as_mut_ptr(), value, size) };
         if self.take(remove, copy).is_none() {
             out.zero_from(0);
             return Err(Errno::ENOENT);
@@ -157,6 +167,7 @@ impl Map for Queue {
     fn dump_user(&self, _keys: &mut Vec<u8>, values: &mut Vec<u8>) -> Result<usize, Errno> {
         self.access.read()?;
         let ring = self.ring.lock();
+        values::make_room(values, ring.len as usize, self.spec.value_size as usize)?;
         for nth in 0..ring.len {
             let nth = if self.spec.kind == MapKind::Stack { ring.len - 1 - nth } else { nth };
             // SAFETY: a value of the arena: 8-aligned, `stride` bytes.

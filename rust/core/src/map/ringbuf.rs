@@ -1,16 +1,18 @@
 //! Ring buffer: records of any length, reserved and committed by programs, consumed in order by the bench.
 //!
 //! Layout of a record (Linux's `bpf_ringbuf_hdr`): `len: u32` with the busy bit 31 and the discard bit 30,
-//! `pg_off: u32` (pages from the start of the ring to the header), payload; all padded to 8. Positions are u64 that
-//! only grow. Linux maps the data area twice, so that a record that wraps is contiguous; here the arena is twice as
-//! long and a wrapping record runs on into the second half, whose mirror in the first half then stays unused.
+//! `pg_off: u32` (pages from the start of the kernel's ring to the header), payload; all padded to 8. Positions are u64
+//! that only grow. Linux maps the data area twice, so that a record that wraps is contiguous. Here the arena is longer by
+//! the longest record: one that wraps runs on into the part behind the end, which is made equal to the beginning when it
+//! is reserved, and the beginning to that when it is committed.
 
-use parking_lot::Mutex;
-use std::ptr::NonNull;
+use std::collections::BTreeMap;
+use std::ptr::{NonNull, copy_nonoverlapping};
 
 use crate::errno::Errno;
 use crate::map::access::Access;
-use crate::map::{Map, MapSpec};
+use crate::map::lock::Lock;
+use crate::map::{Map, MapSpec, values};
 use crate::memory::{Arena, Bytes, Region, Window};
 
 /// The record is reserved and not yet committed.
@@ -23,6 +25,8 @@ const HEADER: u64 = 8;
 const MAX_PAYLOAD: u64 = u32::MAX as u64 / 4;
 /// Page size, for `pg_off`.
 const PAGE: u64 = 4096;
+/// Pages of the kernel's ring before its data: its own, the consumer's, the producer's.
+const PAGES_BEFORE: u64 = 3;
 
 /// `bpf_ringbuf_query`: bytes not yet consumed.
 pub const BPF_RB_AVAIL_DATA: u64 = 0;
@@ -33,35 +37,70 @@ pub const BPF_RB_CONS_POS: u64 = 2;
 /// `bpf_ringbuf_query`: producer position.
 pub const BPF_RB_PROD_POS: u64 = 3;
 
+/// A commit wakes nobody.
+pub const BPF_RB_NO_WAKEUP: u64 = 1;
+/// A commit wakes the consumer, wherever that is.
+pub const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
 /// A ring buffer.
 pub(super) struct RingBuf {
     spec: MapSpec,
     access: Access,
     arena: Arena,
-    ring: Mutex<Ring>,
+    ring: Lock<Ring>,
 }
 
-#[derive(Default)]
 struct Ring {
     consumer: u64,
     producer: u64,
-    /// Records reserved and not yet committed, by position.
-    reserved: Vec<Reserved>,
+    /// The record that was reserved last, if it is not yet committed: nearly always the next to be.
+    newest: Option<Record>,
+    /// Payload of each of the other records that are reserved and not yet committed, by position.
+    older: BTreeMap<u64, u32>,
     /// Records that the consumer will still get or that are reserved.
     records: usize,
+    wakeups: u64,
 }
 
+/// A record.
 #[derive(Clone, Copy)]
-struct Reserved {
+struct Record {
     position: u64,
     payload: u32,
+}
+
+impl Record {
+    /// The position behind it.
+    fn end(self) -> u64 {
+        self.position + padded(self.payload.into())
+    }
+}
+
+impl Ring {
+    /// The last record reserved and not yet committed that begins at or before a position.
+    fn at_or_before(&self, position: u64) -> Option<Record> {
+        let older = || self.older.range(..=position).next_back();
+        self.newest
+            .filter(|newest| newest.position <= position)
+            .or_else(|| older().map(|(&position, &payload)| Record { position, payload }))
+    }
+
+    /// Takes the record at a position out of those reserved.
+    fn take(&mut self, position: u64) -> Option<Record> {
+        match self.newest {
+            Some(newest) if newest.position == position => self.newest.take(),
+            _ => self.older.remove(&position).map(|payload| Record { position, payload }),
+        }
+    }
 }
 
 impl RingBuf {
     /// An empty ring of `max_entries` bytes.
     pub(super) fn new(spec: MapSpec) -> Result<RingBuf, Errno> {
-        let arena = Arena::new((spec.max_entries as usize).checked_mul(2).ok_or(Errno::ENOMEM)?)?;
-        Ok(RingBuf { access: Access::new(spec.flags), arena, ring: Mutex::default(), spec })
+        let size = u64::from(spec.max_entries);
+        let arena = Arena::new(usize::try_from(size + size.min(padded(MAX_PAYLOAD))).map_err(|_| Errno::ENOMEM)?)?;
+        let ring = Ring { consumer: 0, producer: 0, newest: None, older: BTreeMap::new(), records: 0, wakeups: 0 };
+        Ok(RingBuf { access: Access::new(spec.flags), arena, ring: Lock::new(ring), spec })
     }
 
     fn size(&self) -> u64 {
@@ -73,22 +112,72 @@ impl RingBuf {
         position & (self.size() - 1)
     }
 
-    fn header(&self, position: u64) -> *mut u32 {
-        // The header is 8 bytes on a multiple of 8 below the size, so inside the first half and aligned.
+    fn header(&self, position: u64) -> *mut u64 {
+        // The header is 8 bytes on a multiple of 8 below the size, so before the part behind the end, and aligned.
         self.arena.as_ptr().wrapping_add(self.offset(position) as usize).cast()
     }
 
-    /// The reserved record whose bytes, header included, hold an address: its index in `ring.reserved`, and the
-    /// offset from its header.
-    fn find(&self, ring: &Ring, address: u64) -> Option<(usize, u64)> {
+    /// The position of the byte at an address, if that is of the ring: the first that is not consumed.
+    fn position_of(&self, ring: &Ring, address: u64) -> Option<u64> {
         let offset = self.arena.offset_of(address)? as u64;
-        // The position of this byte of the ring, if it is one that is in use.
-        let position = ring.consumer + (offset.wrapping_sub(ring.consumer) & (self.size() - 1));
-        let index = ring.reserved.partition_point(|record| record.position <= position).checked_sub(1)?;
-        let record = ring.reserved[index];
-        // The other half of the arena has a byte of the same position: only one is the record's.
-        let within = offset.checked_sub(self.offset(record.position))?;
-        (within < HEADER + u64::from(record.payload)).then_some((index, within))
+        Some(ring.consumer + (offset.wrapping_sub(ring.consumer) & (self.size() - 1)))
+    }
+
+    /// How many bytes of a record lie behind the end.
+    fn behind_end(&self, Record { position, payload }: Record) -> usize {
+        (self.offset(position) + HEADER + u64::from(payload)).saturating_sub(self.size()) as usize
+    }
+
+    /// The beginning of the ring and the part behind its end: the same bytes on Linux.
+    fn twins(&self) -> [*mut u8; 2] {
+        [self.arena.as_ptr(), self.arena.as_ptr().wrapping_add(self.size() as usize)]
+    }
+
+    /// The room for a record, taken; its header is the caller's to write.
+    #[inline]
+    fn take_room(&self, ring: &mut Ring, size: u64) -> Result<Record, Errno> {
+        // One byte of the ring always stays unused, as on Linux.
+        if size > MAX_PAYLOAD || ring.producer + padded(size) - ring.consumer > self.size() - 1 {
+            return Err(Errno::EAGAIN);
+        }
+        let record = Record { position: ring.producer, payload: size as u32 };
+        ring.producer += padded(size);
+        ring.records += 1;
+        Ok(record)
+    }
+
+    /// Writes the header of a record, whose length has these bits besides.
+    #[inline]
+    fn write_header(&self, Record { position, payload }: Record, bits: u32) {
+        let page = PAGES_BEFORE + self.offset(position) / PAGE;
+        let header = page << 32 | u64::from(payload | bits);
+        // SAFETY: the header lies in the arena, aligned; the lock, which the caller holds, orders everyone who reads or
+        // writes headers, and no program reaches one: what it reaches are payloads of records that it has reserved.
+        unsafe { self.header(position).write(header.to_le()) };
+    }
+
+    /// The first submitted record from a position on, past those that are discarded; else where one may come to be.
+    fn submitted(&self, ring: &Ring, mut position: u64) -> Result<Record, u64> {
+        while position < ring.producer {
+            // SAFETY: the header of a record lies in the arena, aligned, written by `write_header`; the lock is held.
+            let word = u64::from_le(unsafe { self.header(position).read() }) as u32;
+            if word & BUSY != 0 {
+                break;
+            }
+            let record = Record { position, payload: word & !DISCARD };
+            if word & DISCARD == 0 {
+                return Ok(record);
+            }
+            position = record.end();
+        }
+        Err(position)
+    }
+
+    /// Whether the commit of the record at a position wakes the consumer: by default where that has come up to it.
+    #[inline]
+    fn notify(ring: &mut Ring, position: u64, flags: u64) {
+        let wakes = flags & BPF_RB_FORCE_WAKEUP != 0 || (flags & BPF_RB_NO_WAKEUP == 0 && ring.consumer == position);
+        ring.wakeups += u64::from(wakes);
     }
 }
 
@@ -98,28 +187,31 @@ fn padded(payload: u64) -> u64 {
 }
 
 impl Region for RingBuf {
-    fn window(&self, address: u64) -> Option<Window> {
-        let ring = self.ring.lock();
-        let (index, within) = self.find(&ring, address)?;
-        let start = address - within.checked_sub(HEADER)?;
-        Some(Window { start, len: u64::from(ring.reserved[index].payload), writable: true })
+    /// None: a record is for the run that has reserved it, and that run knows where.
+    fn window(&self, _address: u64) -> Option<Window> {
+        None
     }
 
     fn describe(&self, address: u64) -> Option<String> {
         let offset = self.arena.offset_of(address)? as u64;
         let ring = self.ring.lock();
-        Some(match self.find(&ring, address) {
-            Some((index, within)) if within >= HEADER => {
-                format!("{}[record at {}]+{}", self.spec.name, ring.reserved[index].position, within - HEADER)
-            }
-            _ => format!("{}[ring]+{}", self.spec.name, offset % self.size()),
-        })
+        let record = self.position_of(&ring, address).and_then(|position| {
+            let Record { position: start, payload } = ring.at_or_before(position)?;
+            let within = position.checked_sub(start + HEADER)?;
+            (within < payload.into()).then(|| format!("{}[record at {start}]+{within}", self.spec.name))
+        });
+        Some(record.unwrap_or_else(|| format!("{}[ring]+{}", self.spec.name, offset % self.size())))
     }
 }
 
 impl Map for RingBuf {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    unsafe fn set_alone(&self, alone: bool) {
+        // SAFETY: the caller answers for it.
+        unsafe { self.ring.set_alone(alone) };
     }
 
     fn update(&self, _cpu: u32, _key: Bytes<'_>, _value: Bytes<'_>, _flags: u64) -> Result<(), Errno> {
@@ -130,41 +222,59 @@ impl Map for RingBuf {
         Err(Errno::ENOTSUPP)
     }
 
-    fn reserve(&self, size: u64) -> Result<NonNull<u8>, Errno> {
+    fn output(&self, data: Bytes<'_>, flags: u64) -> Result<(), Errno> {
         let mut ring = self.ring.lock();
-        // One byte of the ring always stays unused, as on Linux.
-        if size > MAX_PAYLOAD || ring.producer + padded(size) - ring.consumer > self.size() - 1 {
-            return Err(Errno::EAGAIN);
+        let record = self.take_room(&mut ring, data.len() as u64)?;
+        let (header, behind) = (self.header(record.position), self.behind_end(record));
+        // SAFETY: the payload lies behind its header in the arena, which holds what wraps; the lock orders everyone who
+        // reads or writes records that are not reserved. `copy_to` allows an overlap.
+        unsafe { data.copy_to(header.cast::<u8>().add(HEADER as usize)) };
+        if behind > 0 {
+            let [beginning, part] = self.twins();
+            // SAFETY: both are that long, and a record is shorter than the ring, so they do not overlap.
+            unsafe { copy_nonoverlapping(part, beginning, behind) };
         }
-        let payload = size as u32;
-        let position = ring.producer;
-        let header = self.header(position);
-        // SAFETY: the header lies in the arena, aligned; the lock orders everyone who reads or writes headers.
-        unsafe {
-            header.write((payload | BUSY).to_le());
-            header.add(1).write(((self.offset(position) / PAGE) as u32).to_le());
-        }
-        ring.producer += padded(size);
-        ring.records += 1;
-        ring.reserved.push(Reserved { position, payload });
-        NonNull::new(header.cast::<u8>().wrapping_add(HEADER as usize)).ok_or(Errno::EFAULT)
+        self.write_header(record, 0);
+        Self::notify(&mut ring, record.position, flags);
+        Ok(())
     }
 
-    /// The wakeup flags (1 no wakeup, 2 force it) have nothing to wake here; like Linux, which checks them in
-    /// `bpf_ringbuf_output` only, this takes any.
-    fn commit(&self, record: u64, _flags: u64, discard: bool) -> Result<(), Errno> {
+    fn reserve(&self, size: u64) -> Result<NonNull<u8>, Errno> {
         let mut ring = self.ring.lock();
-        let index = match self.find(&ring, record.wrapping_sub(HEADER)) {
-            Some((index, 0)) => index,
-            _ => return Err(Errno::EINVAL),
-        };
-        let Reserved { position, payload } = ring.reserved.remove(index);
-        let word = if discard { payload | DISCARD } else { payload };
-        // SAFETY: as in `reserve`.
-        unsafe { self.header(position).write(word.to_le()) };
+        let record = self.take_room(&mut ring, size)?;
+        self.write_header(record, BUSY);
+        if let Some(older) = ring.newest.replace(record) {
+            ring.older.insert(older.position, older.payload);
+        }
+        let behind = self.behind_end(record);
+        if behind > 0 {
+            let [beginning, part] = self.twins();
+            // SAFETY: as in `output`.
+            unsafe { copy_nonoverlapping(beginning, part, behind) };
+        }
+        let payload = self.header(record.position).cast::<u8>().wrapping_add(HEADER as usize);
+        NonNull::new(payload).ok_or(Errno::EFAULT)
+    }
+
+    /// Like Linux, which checks flags in `bpf_ringbuf_output` only, this takes any; those that mean nothing do nothing.
+    fn commit(&self, record: u64, flags: u64, discard: bool) -> Result<(), Errno> {
+        let mut ring = self.ring.lock();
+        // Behind the end there are no headers.
+        let header = record.wrapping_sub(HEADER);
+        let in_ring = header.wrapping_sub(self.arena.address()) < self.size();
+        let position = self.position_of(&ring, header).filter(|_| in_ring).ok_or(Errno::EINVAL)?;
+        let reserved = ring.take(position).ok_or(Errno::EINVAL)?;
+        let behind = self.behind_end(reserved);
+        if behind > 0 {
+            let [beginning, part] = self.twins();
+            // SAFETY: as in `output`.
+            unsafe { copy_nonoverlapping(part, beginning, behind) };
+        }
+        self.write_header(reserved, if discard { DISCARD } else { 0 });
         if discard {
             ring.records -= 1;
         }
+        Self::notify(&mut ring, position, flags);
         Ok(())
     }
 
@@ -221,30 +331,39 @@ impl Map for RingBuf {
         self.ring.lock().records
     }
 
+    fn wakeups_user(&self) -> Result<u64, Errno> {
+        Ok(self.ring.lock().wakeups)
+    }
+
+    fn record_sizes_user(&self, out: &mut Vec<u32>) -> Result<(), Errno> {
+        let ring = self.ring.lock();
+        let mut position = ring.consumer;
+        while let Ok(record) = self.submitted(&ring, position) {
+            position = record.end();
+            out.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            out.push(record.payload);
+        }
+        Ok(())
+    }
+
     fn consume_user(&self, out: &mut Vec<u8>) -> Result<bool, Errno> {
         let mut ring = self.ring.lock();
-        while ring.consumer < ring.producer {
-            let header = self.header(ring.consumer);
-            // SAFETY: the header of a record lies in the arena, aligned, written by `reserve`; the lock is held.
-            let word = u32::from_le(unsafe { header.read() });
-            if word & BUSY != 0 {
+        let record = match self.submitted(&ring, ring.consumer) {
+            Ok(record) => record,
+            Err(end) => {
+                ring.consumer = end;
                 return Ok(false);
             }
-            let payload = (word & !DISCARD) as usize;
-            ring.consumer += padded(payload as u64);
-            if word & DISCARD == 0 {
-                let old = out.len();
-                out.resize(old + payload, 0);
-                // SAFETY: the payload follows its header in the arena, whose second half holds what wraps; `out` is
-                // a block apart.
-                unsafe {
-                    let from = header.cast::<u8>().add(HEADER as usize);
-                    std::ptr::copy_nonoverlapping(from, out.as_mut_ptr().add(old), payload);
-                }
-                ring.records -= 1;
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        };
+        values::make_room(out, 1, record.payload as usize)?;
+        // SAFETY: the payload follows its header in the arena, which holds what wraps, and no program reaches a record that
+        // is submitted; `out` is a block apart.
+        out.extend_from_slice(unsafe {
+            let start = self.header(record.position).cast::<u8>().add(HEADER as usize);
+            std::slice::from_raw_parts(start, record.payload as usize)
+        });
+        ring.consumer = record.end();
+        ring.records -= 1;
+        Ok(true)
     }
 }

@@ -126,6 +126,19 @@ impl Slots {
         self.live.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1)
     }
 
+    /// The cells of all entries, in the order of walks, 64 at most at a time.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = ([u32; 64], usize)> {
+        self.live.iter().zip(self.cell_of.chunks(64)).map(|(word, cells)| {
+            let (mut live, mut left, mut count) = ([NONE; 64], *word, 0);
+            while left != 0 {
+                live[count] = cells[left.trailing_zeros() as usize];
+                left &= left - 1;
+                count += 1;
+            }
+            (live, count)
+        })
+    }
+
     /// The first entry at or behind a slot.
     pub(super) fn next_live(&self, from: u32) -> Option<u32> {
         let mut index = from as usize / 64;

@@ -68,6 +68,11 @@ pub(super) fn maps(
         // A section of a name of its own is read-only if the compiler made it so.
         let named = section.name.starts_with('.');
         let frozen = if named { section.name.starts_with(".rodata") } else { !section.writable };
+        let value_type = types.get(&*section.name).copied();
+        let locks = match (btf, value_type) {
+            (Some(btf), Some(value)) if !frozen => btf.spin_locks(value).map_err(|e| elf.error(e.into()))?,
+            _ => Vec::new(),
+        };
         let mut initial = section.data.to_vec();
         initial.resize(section.size as usize, 0);
         maps.push((
@@ -80,7 +85,9 @@ pub(super) fn maps(
                 value_size: section.size as u32,
                 max_entries: 1,
                 flags: if frozen { BPF_F_RDONLY_PROG } else { 0 },
-                value_type: types.get(&*section.name).copied(),
+                value_type,
+                // Of several, Linux knows none.
+                spin_lock: if let [lock] = locks[..] { Some(lock) } else { None },
                 initial: Some(initial),
                 frozen,
                 ..MapDef::default()

@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use super::data;
 use super::elf::{Elf, Place, Section, SymbolKind, limit};
 use super::error::{LoadError, LoadReason};
-use crate::btf::{Btf, BtfKind, TypeId};
-use crate::map::{MapKind, MapSpec};
+use crate::btf::{Btf, BtfError, BtfKind, TypeId};
+use crate::map::{MapKind, MapSpec, SPIN_LOCK};
 
 const MAX_MAPS: u64 = 4096;
 const MAX_VALUES: u64 = 65_536;
@@ -43,6 +43,8 @@ pub struct MapDef {
     pub key_type: Option<TypeId>,
     /// BTF type of a value; for a data section, the section.
     pub value_type: Option<TypeId>,
+    /// Where in a value its spin lock lies (`struct bpf_spin_lock`), in bytes.
+    pub spin_lock: Option<u32>,
     /// For a map of maps, what its inner maps look like.
     pub inner: Option<Box<MapDef>>,
     /// For a data section, its bytes.
@@ -293,6 +295,9 @@ impl Definition<'_> {
                 return Err(self.wrong("values", expected, format!("{of}, and the type {kind}")));
             }
         }
+        if let Some(value) = def.value_type {
+            def.spin_lock = spin_lock(self.btf, value)?.map_err(|found| self.wrong("value", ONE_LOCK, found))?;
+        }
         if inner && def.pinning != 0 {
             return Err(self.wrong("pinning", "none for an inner map", def.pinning.to_string()));
         }
@@ -356,6 +361,19 @@ impl Definition<'_> {
         let nearest = FIELDS.iter().min_by_key(|known| distance(known, field)).copied().unwrap_or(FIELDS[0]);
         LoadReason::UnknownMapField { map: self.map.to_owned(), field: field.to_owned(), nearest }
     }
+}
+
+/// What Linux takes: it refuses the types of an object with others (E2BIG, EFAULT).
+const ONE_LOCK: &str = "at most one struct bpf_spin_lock, on a multiple of 4";
+
+/// Where values of a type have their spin lock, if they have one; else what is wrong, in words.
+pub(super) fn spin_lock(btf: &Btf, value: TypeId) -> Result<Result<Option<u32>, String>, BtfError> {
+    Ok(match *btf.spin_locks(value)? {
+        [] => Ok(None),
+        [lock] if lock.is_multiple_of(SPIN_LOCK) => Ok(Some(lock)),
+        [lock] => Err(format!("one at byte {lock}")),
+        [first, second, ..] => Err(format!("one at byte {first} and one at byte {second}")),
+    })
 }
 
 /// Edits (insertions, deletions, replacements) between two names.

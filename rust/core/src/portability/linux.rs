@@ -3,7 +3,8 @@
 //! - a type of program that Linux does not have;
 //! - an instruction that is none, and a call by register;
 //! - AxVisor's helpers 100 to 102 and helpers of one's own; helpers that are not for the program's type or licence;
-//! - maps that cannot be created.
+//! - maps that cannot be created, that programs of this type may not use, or that helpers are given which are not for
+//!   them.
 //!
 //! There is no verifier yet, so nothing else can be said: what is not refused is unknown.
 
@@ -11,9 +12,9 @@ use std::sync::Arc;
 
 use super::{Effect, Finding, Maps};
 use crate::engine::Interpreter;
-use crate::helper::{self, CUSTOM_HELPERS, HelperError};
+use crate::helper::{self, CUSTOM_HELPERS, HelperError, KnownMaps, forbidden_maps, misused_maps};
 use crate::isa::{Op, decode, starts};
-use crate::map;
+use crate::map::{self, MapSpec};
 use crate::program::{Program, ProgramType};
 
 /// The helpers of AxVisor that Linux knows by other names.
@@ -33,6 +34,9 @@ pub fn linux(program: &Arc<Program>, maps: &Maps<'_>) -> Vec<Finding> {
             Err(error) => found.push(refused(Some(at), "an instruction that is none", error.to_string(), "")),
         }
     }
+    let of_maps = forbidden_maps(program, maps).into_iter();
+    let of_helpers = misused_maps(program, maps).into_iter().map(|(insn, error)| (insn, error.to_string()));
+    found.extend(of_maps.chain(of_helpers).map(|(insn, why)| refused(Some(insn), "a map of that kind", why, "")));
     // What else the engine refuses: jumps out of the program, addresses in maps that have none.
     if let Some(error) = maps.outlines().and_then(|maps| Interpreter.load(program.clone(), maps).err())
         && !found.iter().any(|known| known.insn == error.insn())
@@ -57,6 +61,12 @@ pub fn linux(program: &Arc<Program>, maps: &Maps<'_>) -> Vec<Finding> {
         });
     }
     found
+}
+
+impl KnownMaps for Maps<'_> {
+    fn spec(&self, slot: usize) -> Option<&MapSpec> {
+        self.slots.get(slot).copied().flatten()
+    }
 }
 
 fn program_type(program: &Program) -> Option<Finding> {

@@ -85,6 +85,8 @@ pub struct Lab {
     pub maps: Vec<Arc<dyn Map>>,
     pub stack: Stack,
     pub budget: u64,
+    /// Whether atomic instructions need not be ones of the machine.
+    pub alone: bool,
     /// What the program gets as its context, all of it or from `hidden` on.
     pub context: Arena,
     pub context_len: u64,
@@ -101,6 +103,7 @@ impl Lab {
             maps: maps.to_vec(),
             stack: Stack::new(PATTERN).unwrap(),
             budget: 1 << 20,
+            alone: false,
             context: Arena::new(context_len).unwrap(),
             context_len: context_len as u64,
             hidden: 0,
@@ -120,7 +123,14 @@ impl Lab {
         let start = self.context.address();
         let (len, writable) = (self.context_len - self.hidden, self.writable);
         let context = Window { start: start + self.hidden, len, writable };
-        Input { args: [start, self.context_len], context, extra: &[], host: &World, budget: self.budget }
+        Input {
+            args: [start, self.context_len],
+            context,
+            extra: &[],
+            host: &World,
+            budget: self.budget,
+            alone: self.alone,
+        }
     }
 
     pub fn run(&mut self) -> Outcome {

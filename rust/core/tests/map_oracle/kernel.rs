@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use axebpf_core::map::{Entries, Keys, MapSpec};
 
+use crate::function_info::{btf, function_info, functions};
+
 /// The kernel whose answers axebpf gives. Others differ in places, so the tests run on it alone.
 const RELEASE: &str = "6.18";
 
@@ -16,6 +18,7 @@ const MAP_NEXT_KEY: i64 = 4;
 const PROG_LOAD: i64 = 5;
 const PROG_TEST_RUN: i64 = 10;
 const OBJECT_INFO: i64 = 15;
+const BTF_LOAD: i64 = 18;
 const MAP_LOOKUP_AND_DELETE: i64 = 21;
 const MAP_FREEZE: i64 = 22;
 const MAP_LOOKUP_BATCH: i64 = 24;
@@ -24,25 +27,25 @@ const MAP_UPDATE_BATCH: i64 = 26;
 const MAP_DELETE_BATCH: i64 = 27;
 
 /// `union bpf_attr`, filled field by field at the offsets of the kernel's header.
-struct Attr([u64; 18]);
+pub struct Attr([u64; 18]);
 
 impl Attr {
-    fn new() -> Attr {
+    pub fn new() -> Attr {
         Attr([0; 18])
     }
 
-    fn u32(mut self, offset: usize, value: u32) -> Attr {
+    pub fn u32(mut self, offset: usize, value: u32) -> Attr {
         let shift = offset % 8 * 8;
         self.0[offset / 8] |= u64::from(value) << shift;
         self
     }
 
-    fn u64(mut self, offset: usize, value: u64) -> Attr {
+    pub fn u64(mut self, offset: usize, value: u64) -> Attr {
         self.0[offset / 8] = value;
         self
     }
 
-    fn call(&mut self, command: i64) -> Result<i64, i32> {
+    pub fn call(&mut self, command: i64) -> Result<i64, i32> {
         // SAFETY: the attributes are 144 bytes; every pointer in them is to a buffer of the caller of the size that
         // the command takes from the map or the program.
         let result = unsafe { libc::syscall(libc::SYS_bpf, command, self.0.as_mut_ptr(), size_of_val(&self.0)) };
@@ -50,7 +53,7 @@ impl Attr {
     }
 }
 
-fn owned(fd: i64) -> OwnedFd {
+pub fn owned(fd: i64) -> OwnedFd {
     // SAFETY: bpf(2) has just returned this descriptor to us.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
@@ -96,8 +99,15 @@ impl KernelMap {
 
     /// As [`KernelMap::create`]; `inner` is the descriptor of a map that those in a map of maps must be like.
     pub fn create_with(spec: &MapSpec, cpus: u32, inner: i32) -> Result<KernelMap, i32> {
+        KernelMap::create_typed(spec, cpus, inner, [0; 3])
+    }
+
+    /// As [`KernelMap::create_with`]; `types` are the descriptor of BTF and the types of key and value in it.
+    pub fn create_typed(spec: &MapSpec, cpus: u32, inner: i32, types: [u32; 3]) -> Result<KernelMap, i32> {
+        let [btf, key, value] = types;
         let attr = Attr::new().u32(0, spec.kind as u32).u32(4, spec.key_size).u32(8, spec.value_size);
         let attr = attr.u32(12, spec.max_entries).u32(16, spec.flags).u32(20, inner as u32).u64(64, spec.extra);
+        let attr = attr.u32(48, btf).u32(52, key).u32(56, value);
         let fd = { attr }.call(MAP_CREATE).map(owned)?;
         let padded = (spec.value_size as usize).next_multiple_of(8);
         let value_size = if spec.kind.is_per_cpu() { padded * cpus as usize } else { spec.value_size as usize };
@@ -212,6 +222,11 @@ pub const RAW_TRACEPOINT: u32 = 17;
 /// `enum bpf_prog_type`.
 pub const XDP: u32 = 6;
 
+/// `enum bpf_prog_type`.
+pub const SYSCALL: u32 = 31;
+/// `BPF_F_SLEEPABLE`.
+const SLEEPABLE: u32 = 1 << 4;
+
 /// The id of a map or program, which is what looking it up gives.
 pub fn id_of(fd: i32) -> u32 {
     let mut info = [0_u32; 64];
@@ -233,13 +248,26 @@ impl Program {
 
     /// Loads a program of any type; else the errno, and what the verifier says.
     pub fn load_as(program_type: u32, insns: &[[u8; 8]]) -> Result<Program, (i32, String)> {
-        let mut log = vec![0_u8; 65536];
         let attr = Attr::new().u32(0, program_type).u32(4, insns.len() as u32).u64(8, insns.as_ptr() as u64);
-        let attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(24, 1).u32(28, log.len() as u32);
-        match { attr.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD) {
-            Ok(fd) => Ok(Program(owned(fd))),
-            Err(errno) => Err((errno, String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())),
+        // Of this type all programs may sleep.
+        let flags = if program_type == SYSCALL { SLEEPABLE } else { 0 };
+        let mut attr = attr.u64(16, c"GPL".as_ptr() as u64).u32(44, flags);
+        let (starts, btf) = (functions(insns), btf());
+        let info = function_info(&starts);
+        let btf_fd; // open until the program is loaded
+        if starts.len() > 1 {
+            let load = Attr::new().u64(0, btf.as_ptr() as u64).u32(16, btf.len() as u32);
+            btf_fd = owned({ load }.call(BTF_LOAD).map_err(|errno| (errno, "BTF".to_owned()))?);
+            attr = attr.u32(72, btf_fd.as_raw_fd() as u32).u32(76, size_of::<[u32; 2]>() as u32);
+            attr = attr.u64(80, info.as_ptr() as u64).u32(88, info.len() as u32);
         }
+        attr.call(PROG_LOAD).map(|fd| Program(owned(fd))).map_err(|errno| {
+            // Once more, to be told why.
+            let mut log = vec![0_u8; 1 << 20];
+            let again = std::mem::replace(&mut attr, Attr::new()).u32(24, 1).u32(28, log.len() as u32);
+            let again = { again.u64(32, log.as_mut_ptr() as u64) }.call(PROG_LOAD).map(owned).err();
+            (again.unwrap_or(errno), String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned())
+        })
     }
 
     pub fn fd(&self) -> i32 {
@@ -281,7 +309,44 @@ impl KernelMap {
     }
 }
 
+/// Someone who waits for records of a ring buffer.
+pub struct Waiter(OwnedFd);
+
+impl Waiter {
+    pub fn new(ring: &KernelMap) -> Waiter {
+        // SAFETY: the calls read the event, and the descriptors are open.
+        let waiter = unsafe {
+            let epoll = libc::epoll_create1(0);
+            assert!(epoll >= 0, "{}", std::io::Error::last_os_error());
+            let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+            assert_eq!(libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, ring.fd(), &raw mut event), 0);
+            Waiter(owned(epoll.into()))
+        };
+        waiter.woken();
+        waiter
+    }
+
+    /// Whether it has been woken since it last asked.
+    pub fn woken(&self) -> bool {
+        let mut event = libc::epoll_event { events: 0, u64: 0 };
+        // SAFETY: there is room for one event.
+        unsafe { libc::epoll_wait(self.0.as_raw_fd(), &raw mut event, 1, 0) == 1 }
+    }
+}
+
 impl Ring {
+    /// How far the consumer and the producer are.
+    pub fn positions(&self) -> [u64; 2] {
+        // SAFETY: the mapped pages of the two; no program runs now.
+        [self.consumer, self.data].map(|page| unsafe { page.cast::<u64>().read_volatile() })
+    }
+
+    /// All bytes of the ring.
+    pub fn bytes(&self) -> Vec<u8> {
+        // SAFETY: the mapped pages, as in `next`.
+        unsafe { std::slice::from_raw_parts(self.data.add(PAGE), self.size) }.to_vec()
+    }
+
     /// The next record that is not discarded.
     pub fn next(&mut self) -> Option<Vec<u8>> {
         // SAFETY: the mapped pages: the consumer's position, the producer's, and the data twice; no program runs now.

@@ -7,18 +7,19 @@ use axebpf_core::memory::Bytes;
 
 use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec};
+use crate::operations;
 
 const PAGE: usize = 4096;
 
 /// A perf event of the kernel's on a CPU, with its buffer.
-struct Event {
-    fd: OwnedFd,
+pub struct Event {
+    pub fd: OwnedFd,
     pages: *mut u8,
     size: usize,
 }
 
 impl Event {
-    fn open(cpu: i32, size: usize) -> Event {
+    pub fn open(cpu: i32, size: usize) -> Event {
         // `struct perf_event_attr`: a software event (1) of the size of its first form, of BPF output (10), every one of
         // which is a record (period 1) with raw data (1 << 10).
         let mut attr = [0_u64; 16];
@@ -37,7 +38,7 @@ impl Event {
     }
 
     /// All records with raw data, and how many the kernel says were lost.
-    fn read(&self) -> (Vec<Vec<u8>>, u64) {
+    pub fn read(&self) -> (Vec<Vec<u8>>, u64) {
         let (mut records, mut lost) = (Vec::new(), 0);
         // SAFETY: the mapped pages: `data_head` and `data_tail` in the first, then the data; no program runs now.
         unsafe {
@@ -144,7 +145,7 @@ fn answers_and_records() {
         pair.events.get().open(cpu as u32, sizes[cpu] as u64).unwrap();
     }
     let mut reported = vec![0; events.len()];
-    for _ in 0..5000 {
+    for _ in 0..operations(5000) {
         let cpu = random.below(cpus.into()) as u32;
         let flags = if random.below(8) == 0 { random.pick(&FLAGS) } else { BPF_F_CURRENT_CPU };
         let size = random.pick(&[0, 1, 3, 4, 5, 8, 12, 13, 100, 500, 4000, 4076, 4077, 4084]);

@@ -10,6 +10,7 @@ use axebpf_core::memory::{Bytes, BytesMut};
 
 use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec, walk};
+use crate::operations;
 
 /// What a program returns where a look-up finds nothing.
 const MISSING: i32 = -1000;
@@ -40,13 +41,13 @@ const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
 
 /// The programs over one map. In each, r6 is the first argument (key), r7 the second (value), r8 the third (flags);
 /// the key is at r10-8 and the value at r10-16.
-struct Programs {
-    lookup: Program,
+pub struct Programs {
+    pub lookup: Program,
     add: Program,
     lookup_percpu: Option<Program>,
-    update: Program,
+    pub update: Program,
     held: Program,
-    delete: Program,
+    pub delete: Program,
 }
 
 fn program(map: &KernelMap, body: &[[u8; 8]]) -> Program {
@@ -76,7 +77,7 @@ fn or_missing() -> [[u8; 8]; 3] {
 const READ: [u8; 8] = [0x79, 0, 0, 0, 0, 0, 0, 0];
 
 impl Programs {
-    fn new(map: &KernelMap, kind: MapKind) -> Programs {
+    pub fn new(map: &KernelMap, kind: MapKind) -> Programs {
         let lookup = [&[mov(2, 10), add(2, -8), call(1)][..], &or_missing()].concat();
         let update = [&key_value_flags()[..], &[call(2)]].concat();
         let percpu = [&[mov(2, 10), add(2, -8), mov(3, 7), call(195)][..], &or_missing(), &[READ]].concat();
@@ -100,7 +101,7 @@ fn read(value: Option<NonNull<u8>>) -> i32 {
     value.map_or(MISSING, |value| unsafe { value.cast::<u64>().read() } as i32)
 }
 
-fn r0(result: Result<(), Errno>) -> i32 {
+pub fn r0(result: Result<(), Errno>) -> i32 {
     result.map_or_else(|errno| errno.to_r0() as i32, |()| 0)
 }
 
@@ -113,13 +114,15 @@ fn key(kind: MapKind, random: &mut Random) -> u64 {
     bits << 32 | random.pick(&[0, 1, 8, 9, 31, 32, 33])
 }
 
-fn keyed(spec: &MapSpec, seed: u64, operations: usize) {
+fn keyed(spec: &MapSpec, seed: u64) {
     let cpus = kernel::cpus();
     let ours: Arc<dyn Map> = create(spec.clone(), cpus).expect("a valid spec");
+    // SAFETY: this thread has the map to itself, as a bench has its maps.
+    unsafe { ours.set_alone(true) };
     let theirs = KernelMap::create(spec, cpus).expect("a valid spec");
     let programs = Programs::new(&theirs, spec.kind);
     let mut random = Random(seed);
-    for _ in 0..operations {
+    for _ in 0..operations(4000) {
         let (number, value) = (key(spec.kind, &mut random), random.next());
         let flags = random.pick(&[0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 1 << 40]);
         let cpu = random.below(u64::from(cpus)) as u32;
@@ -173,16 +176,16 @@ fn lookup_update_delete() {
     }
     for (seed, flags) in [(1, 0), (2, BPF_F_NO_PREALLOC)] {
         for kind in [MapKind::Hash, MapKind::PercpuHash] {
-            keyed(&spec(kind, 8, 8, 7, flags), seed, 4000);
+            keyed(&spec(kind, 8, 8, 7, flags), seed);
         }
     }
     for kind in [MapKind::Array, MapKind::PercpuArray] {
-        keyed(&spec(kind, 4, 8, 7, 0), 3, 4000);
+        keyed(&spec(kind, 4, 8, 7, 0), 3);
     }
     for kind in [MapKind::LruHash, MapKind::LruPercpuHash] {
-        keyed(&spec(kind, 8, 8, 1024, 0), 4, 4000);
+        keyed(&spec(kind, 8, 8, 1024, 0), 4);
     }
-    keyed(&spec(MapKind::LpmTrie, 8, 8, 12, BPF_F_NO_PREALLOC), 5, 4000);
+    keyed(&spec(MapKind::LpmTrie, 8, 8, 12, BPF_F_NO_PREALLOC), 5);
 }
 
 #[test]
@@ -201,7 +204,7 @@ fn push_pop_peek() {
         let with = |helper| take.map(|step| if step[0] == 0x85 { call(helper) } else { step });
         let (pop, peek) = (program(&theirs, &with(88)), program(&theirs, &with(89)));
         let mut random = Random(5);
-        for _ in 0..10_000 {
+        for _ in 0..operations(10_000) {
             let (value, flags) = (random.next() | 1, random.pick(&[0, 0, 0, 1, 2, 3, 4, 1 << 40]));
             let args = [0, value, flags];
             match random.below(5) {
@@ -250,7 +253,7 @@ fn ring_buffer() {
         let query = program(&theirs, &[mov(2, 6), call(134)]);
         let mut consumer = theirs.ring(spec.max_entries as usize);
         let mut random = Random(seed);
-        for _ in 0..5000 {
+        for _ in 0..operations(5000) {
             match random.below(8) {
                 0..4 => {
                     let (which, value) = (random.below(SIZES.len() as u64) as usize, random.next());

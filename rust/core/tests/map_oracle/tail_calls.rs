@@ -5,6 +5,7 @@ use axebpf_core::map::MapKind;
 
 use crate::kernel::{self, KernelMap, Program};
 use crate::map_support::{Random, spec};
+use crate::operations;
 
 const PROGRAMS: usize = 5;
 /// Entries of the program array: some stay empty.
@@ -42,13 +43,13 @@ fn random_programs() {
     }
     let mut random = Random(3);
     let mut limited = 0;
-    for _ in 0..200 {
+    for _ in 0..operations(2000).div_ceil(10) {
         let array = spec(MapKind::ProgArray, 4, 4, ENTRIES, 0);
         let counts = spec(MapKind::Array, 4, 8, PROGRAMS as u32, 0);
         let (jumps, seen) = (KernelMap::create(&array, 1).unwrap(), KernelMap::create(&counts, 1).unwrap());
         let bench = Bench::new(Options::default()).unwrap();
         let maps = [(JUMPS, bench.create_map(array).unwrap()), (SEEN, bench.create_map(counts).unwrap())];
-        let map = |nth: usize| bench.map(maps[nth].1).unwrap().map.clone();
+        let map = |nth: usize| bench.map(maps[nth].1).unwrap();
         let mut both = Vec::new();
         for number in 0..PROGRAMS as i32 {
             let calls: Vec<i32> = (0..random.below(4)).map(|_| random.below(10) as i32 - 1).collect();
@@ -59,7 +60,9 @@ fn random_programs() {
         for _ in 0..6 {
             let (index, which) = (random.below(ENTRIES.into()) as u32, random.below(PROGRAMS as u64) as usize);
             let (ours, theirs) = (both[which].0 as u32, both[which].1.fd());
-            bench.update_map(&*map(0), &index.to_le_bytes(), &ours.to_le_bytes(), 0).unwrap();
+            let map = map(0);
+            // SAFETY: a map of this bench, on this thread.
+            unsafe { bench.update_map(&**map.shared(), &index.to_le_bytes(), &ours.to_le_bytes(), 0) }.unwrap();
             jumps.update(&index.to_le_bytes(), &theirs.to_le_bytes(), 0).unwrap();
         }
         for (ours, theirs) in &both {

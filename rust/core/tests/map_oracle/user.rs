@@ -4,30 +4,14 @@ use std::sync::Arc;
 
 use axebpf_core::errno::Errno;
 use axebpf_core::map::{
-    BPF_F_MMAPABLE, BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, BPF_F_NUMA_NODE, BPF_F_RDONLY, BPF_F_RDONLY_PROG,
-    BPF_F_WRONLY, BPF_F_WRONLY_PROG, BPF_F_ZERO_SEED, Entries, Keys, Map, MapKind, MapSpec, create, delete_batch,
+    BPF_F_NO_PREALLOC, BPF_F_ZERO_SEED, Entries, Keys, Map, MapKind, MapSpec, create, delete_batch,
     lookup_and_delete_batch, lookup_batch, update_batch,
 };
 
+use crate::flag_sets::{shares, with_all_flags};
 use crate::kernel::{self, KernelMap};
 use crate::map_support::{Random, spec, walk};
-
-/// Flags that do not change what the bpf(2) side may do, and the two that do.
-const FLAGS: [u32; 8] = [
-    0,
-    BPF_F_RDONLY,
-    BPF_F_WRONLY,
-    BPF_F_RDONLY_PROG,
-    BPF_F_WRONLY_PROG,
-    BPF_F_NUMA_NODE,
-    BPF_F_ZERO_SEED,
-    BPF_F_MMAPABLE,
-];
-
-/// Operations of one test, over all its maps: `AXEBPF_OPERATIONS` asks for more.
-fn operations() -> usize {
-    std::env::var("AXEBPF_OPERATIONS").map_or(20_000, |n| n.parse().unwrap())
-}
+use crate::operations;
 
 struct Pair {
     spec: MapSpec,
@@ -267,20 +251,16 @@ impl Pair {
     }
 }
 
-/// Runs every spec, and each again with every further flag that the kind allows.
+/// Runs every spec with each set of flags that the kind takes.
 fn compare(specs: &[MapSpec]) {
     if let Some(reason) = kernel::unavailable() {
         eprintln!("skipped: {reason}");
         return;
     }
     kernel::pin();
-    let allowed = |spec: &MapSpec| spec.kind.rules().is_some_and(|rules| spec.flags & !rules.flags == 0);
-    let exclusive = BPF_F_NO_COMMON_LRU | BPF_F_NUMA_NODE;
-    let with_flags =
-        specs.iter().flat_map(|spec| FLAGS.map(|more| MapSpec { flags: spec.flags | more, ..spec.clone() }));
-    let maps: Vec<_> = with_flags.filter(|spec| allowed(spec) && spec.flags & exclusive != exclusive).collect();
-    for (seed, spec) in (0..).zip(&maps) {
-        Pair::new(spec.clone()).run(seed, operations().div_ceil(maps.len()));
+    let maps: Vec<_> = specs.iter().flat_map(|spec| with_all_flags(spec, None)).collect();
+    for (seed, (spec, operations)) in (0..).zip(maps.iter().zip(shares(&maps, operations(20_000)))) {
+        Pair::new(spec.clone()).run(seed, operations);
     }
 }
 
@@ -296,30 +276,34 @@ fn per_cpu_arrays() {
 
 #[test]
 fn hashes() {
-    let sizes = [(1, 1), (4, 8), (5, 5), (8, 8), (13, 24)];
-    compare(&sizes.map(|(key, value)| spec(MapKind::Hash, key, value, 9, 0)));
-    compare(&sizes.map(|(key, value)| spec(MapKind::Hash, key, value, 9, BPF_F_NO_PREALLOC)));
+    compare(&[(1, 1), (4, 8), (5, 5), (8, 8), (13, 24)].map(|(key, value)| spec(MapKind::Hash, key, value, 9, 0)));
 }
 
 #[test]
 fn per_cpu_hashes() {
-    let sizes = [(1, 1), (4, 8), (5, 5), (8, 8), (13, 24)];
-    compare(&sizes.map(|(key, value)| spec(MapKind::PercpuHash, key, value, 9, 0)));
-    compare(&sizes.map(|(key, value)| spec(MapKind::PercpuHash, key, value, 9, BPF_F_NO_PREALLOC)));
+    compare(
+        &[(1, 1), (4, 8), (5, 5), (8, 8), (13, 24)].map(|(key, value)| spec(MapKind::PercpuHash, key, value, 9, 0)),
+    );
 }
 
 /// With so much room that nothing is driven out: Linux's order of eviction is not ours.
 #[test]
 fn lru_hashes() {
-    for flags in [0, BPF_F_NO_COMMON_LRU] {
-        compare(&[(4, 8), (8, 8), (13, 5)].map(|(key, value)| spec(MapKind::LruHash, key, value, 1024, flags)));
-        compare(&[(4, 8), (8, 8), (13, 5)].map(|(key, value)| spec(MapKind::LruPercpuHash, key, value, 1024, flags)));
-    }
+    compare(&[(4, 8), (8, 8), (13, 5)].map(|(key, value)| spec(MapKind::LruHash, key, value, 1024, 0)));
 }
 
 #[test]
-fn queues_and_stacks() {
+fn per_cpu_lru_hashes() {
+    compare(&[(4, 8), (8, 8), (13, 5)].map(|(key, value)| spec(MapKind::LruPercpuHash, key, value, 1024, 0)));
+}
+
+#[test]
+fn queues() {
     compare(&[1, 5, 8, 24].map(|value| spec(MapKind::Queue, 0, value, 5, 0)));
+}
+
+#[test]
+fn stacks() {
     compare(&[1, 5, 8, 24].map(|value| spec(MapKind::Stack, 0, value, 5, 0)));
 }
 
@@ -330,9 +314,8 @@ fn ring_buffers() {
 
 #[test]
 fn tries() {
-    let sizes = [(5, 1), (8, 8), (12, 5), (20, 8), (23, 24), (260, 3)];
-    compare(&sizes.map(|(key, value)| spec(MapKind::LpmTrie, key, value, 60, BPF_F_NO_PREALLOC)));
-    compare(&[1, 5].map(|entries| spec(MapKind::LpmTrie, 8, 8, entries, BPF_F_NO_PREALLOC)));
+    let sizes = [(5, 1, 60), (8, 8, 60), (12, 5, 60), (20, 8, 60), (23, 24, 60), (260, 3, 60), (8, 8, 1), (8, 8, 5)];
+    compare(&sizes.map(|(key, value, entries)| spec(MapKind::LpmTrie, key, value, entries, BPF_F_NO_PREALLOC)));
 }
 
 /// With a seed that both sides know, they are wrong about the same values.

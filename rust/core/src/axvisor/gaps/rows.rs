@@ -391,15 +391,15 @@ pub const GAPS: &[Gap] = &[
     Gap {
         name: "queue by key",
         what: "bpf_map_update_elem, bpf_map_lookup_elem and bpf_map_delete_elem of a queue",
-        linux: "is refused by the verifier (the bench answers EINVAL, and a lookup finds nothing)",
+        linux: "is refused at load, by the verifier as by the bench",
         axvisor: "pushes the value, finds the oldest one, and refuses; its programs have no other helpers for a queue",
         instead: "use an array or a hash where the program is to run on both",
         sign: Some(Sign::Call(|call| [1, 2, 3].iter().any(|id| call.on(*id, &[MapKind::Queue])))),
         map: Some((MapKind::Queue, 0, 8, 1)),
         asm: concat!(update!(5, 0), lookup!(0), "if r0 == 0 goto +1\nr0 = *(u64 *)(r0 +0)\nexit"),
-        on_linux: "0x0",
+        on_linux: "MAP is a queue map",
         on_axvisor: "0x5",
-        ..MAPS
+        ..HELPERS
     },
     Gap {
         name: "queue full",

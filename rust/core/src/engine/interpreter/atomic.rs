@@ -6,18 +6,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::machine::Op;
 use crate::isa::AtomicOp;
+use crate::memory::relaxed::Word;
 
 macro_rules! apply {
     ($(#[$doc:meta])* $name:ident, $int:ty, $atomic:ty) => {
         $(#[$doc])*
         ///
         /// # Safety
-        /// `at` must be valid for reads and writes, and reached by raw accesses only.
-        pub(super) unsafe fn $name(op: &Op, at: *mut $int, r: &mut [u64; 11]) {
+        /// `at` must be valid for reads and writes, and reached by relaxed accesses only; aligned, or `exclusive`: that
+        /// nobody else reaches it meanwhile.
+        pub(super) unsafe fn $name(op: &Op, at: *mut $int, exclusive: bool, r: &mut [u64; 11]) {
             let source = op.src as usize;
             let operand = r[source] as $int;
             let Some(operation) = AtomicOp::from_code(op.imm as i32) else { return };
-            let old = if (at as usize) % size_of::<$int>() == 0 {
+            let old = if !exclusive {
                 // SAFETY: valid (the caller's word) and aligned.
                 let cell = unsafe { <$atomic>::from_ptr(at) };
                 match operation {
@@ -31,9 +33,8 @@ macro_rules! apply {
                     },
                 }
             } else {
-                // x86 does unaligned atomics as well; here one thread runs the bench, so a plain update is one.
                 // SAFETY: valid (the caller's word).
-                let old = unsafe { at.read_unaligned() };
+                let old = unsafe { <$int>::load(at) };
                 let new = match operation {
                     AtomicOp::Add | AtomicOp::FetchAdd => old.wrapping_add(operand),
                     AtomicOp::Or | AtomicOp::FetchOr => old | operand,
@@ -44,7 +45,7 @@ macro_rules! apply {
                     AtomicOp::Cmpxchg => old,
                 };
                 // SAFETY: as above.
-                unsafe { at.write_unaligned(new) };
+                unsafe { new.store(at) };
                 old
             };
             match operation {

@@ -7,7 +7,9 @@ use super::select::{self, alu, jump, load, load_acquire, sign_extension, store, 
 use super::stack_use::stack_use;
 use crate::engine::EngineError;
 use crate::engine::profile::{Counters, Flow};
-use crate::helper::{self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES, TAIL_CALL};
+use crate::helper::{
+    self, CUSTOM_HELPERS, FUNCTIONS, HelperFn, MAP_HANDLE_STRIDE, MAP_HANDLES, SPIN_LOCK, SPIN_UNLOCK, TAIL_CALL,
+};
 use crate::isa::{AtomicOp, Imm64, Op, Reg, Source, Width, decode as decode_op};
 use crate::map::{MapKind, MapSet};
 use crate::memory::{Bytes, FRAME};
@@ -45,6 +47,8 @@ struct Decoder<'a> {
     program: &'a Program,
     maps: &'a MapSet,
     helpers: Vec<HelperFn>,
+    /// Whether it may hold a spin lock, under which it calls nothing.
+    locks: bool,
 }
 
 /// Decodes a whole program, and checks that every jump, call, map and helper it names is there.
@@ -64,7 +68,9 @@ pub(super) fn decode(program: &Program, maps: &MapSet) -> Result<Code, EngineErr
         at += width;
     }
 
-    let mut decoder = Decoder { program, maps, helpers: Vec::new() };
+    let takes_lock = |op: &Op| matches!(op, Op::CallHelper { id: SPIN_LOCK } | Op::CallRegister { .. });
+    let locks = instructions.iter().any(takes_lock);
+    let mut decoder = Decoder { program, maps, helpers: Vec::new(), locks };
     let mut ops = Vec::with_capacity(instructions.len() + 1);
     let mut flow = Vec::with_capacity(instructions.len());
     let mut functions = Vec::new();
@@ -223,7 +229,9 @@ impl Decoder<'_> {
             }
             Op::CallHelper { id } => {
                 self.helpers.push(self.helper(insn, id)?);
-                Draft::new(h::call_helper, zero, zero, 0, (self.helpers.len() - 1) as u64)
+                let unguarded = !self.locks || matches!(id, SPIN_LOCK | SPIN_UNLOCK);
+                let run: Handler = if unguarded { h::call_helper::<true> } else { h::call_helper::<false> };
+                Draft::new(run, zero, zero, 0, (self.helpers.len() - 1) as u64)
             }
             Op::CallLocal { .. } => Draft::new(h::call_local, zero, zero, 0, 0),
             Op::CallRegister { target } => Draft::new(h::call_register, target, zero, 0, 0),

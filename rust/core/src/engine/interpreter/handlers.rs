@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use super::machine::{Caller, MAY_GOTO_LIMIT, Machine, Op, State};
 use super::{arith, atomic};
 use crate::fault::Fault;
-use crate::helper::{self, Helper, Run, TAIL_CALL};
+use crate::helper::{self, Helper, Run, SPIN_LOCK, SPIN_UNLOCK, TAIL_CALL};
+use crate::memory::relaxed::Word;
 use crate::memory::{FRAMES, Memory};
 
 /// Goes on with the op at `$to`, or ends the chain.
@@ -282,7 +283,7 @@ pub(super) unsafe fn may_goto(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memo
 // Memory.
 
 /// Something that a load or store moves.
-pub(super) trait Value: Copy {
+pub(super) trait Value: Word {
     /// `log2` of its size.
     const LOG2: usize;
     /// Extended to a register.
@@ -362,8 +363,8 @@ pub(super) unsafe fn load<V: Value, const ACQUIRE: bool>(
         // SAFETY: passed on as it was promised.
         return unsafe { miss::<false>(pc, m, mem, n, address, size_of::<V>() as u64) };
     }
-    // SAFETY: the check found the bytes in live memory.
-    let value = unsafe { (address as *const V).read_unaligned() };
+    // SAFETY: the check found the bytes in live memory, which nobody reaches but by relaxed accesses.
+    let value = unsafe { V::load(address as *const V) };
     if ACQUIRE {
         fence(Ordering::Acquire);
     }
@@ -383,8 +384,8 @@ unsafe fn store<V: Value>(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
         // SAFETY: passed on as it was promised.
         return unsafe { miss::<true>(pc, m, mem, n, address, size_of::<V>() as u64) };
     }
-    // SAFETY: the check found the bytes in live, writable memory.
-    unsafe { (address as *mut V).write_unaligned(V::low(value)) };
+    // SAFETY: the check found the bytes in live, writable memory, which nobody reaches but by relaxed accesses.
+    unsafe { V::low(value).store(address as *mut V) };
     next!(pc, m, mem, n)
 }
 
@@ -419,6 +420,37 @@ pub(super) unsafe fn store_reg<V: Value, const RELEASE: bool>(
     unsafe { store::<V>(pc, m, mem, n, Registers(&raw mut (*m).r).get((*pc).src)) }
 }
 
+/// An atomic instruction at an address that is no multiple of its size: stops there, but in the context, which no other
+/// run has.
+///
+/// # Safety
+/// As of every handler: see [`super::machine::Handler`]; the bytes must be live, writable memory.
+#[cold]
+#[inline(never)]
+unsafe fn misaligned<const SIZE: u64>(
+    pc: *const Op,
+    m: *mut Machine<'_>,
+    mem: *mut Memory<'_>,
+    n: i64,
+    address: u64,
+) -> *const Op {
+    // SAFETY: the memory is valid and nothing else refers to it.
+    if let Some(fault) = unsafe { &*mem }.misaligned(address, SIZE) {
+        // SAFETY: passed on as it was promised.
+        return unsafe { stop(pc, m, n, fault) };
+    }
+    // SAFETY: `pc` is an op and `m` a machine that nothing else refers to; nobody else has the context.
+    unsafe {
+        let (op, r) = (&*pc, &mut (*m).r);
+        if SIZE == 4 {
+            atomic::apply32(op, address as *mut u32, true, r);
+        } else {
+            atomic::apply64(op, address as *mut u64, true, r);
+        }
+    }
+    next!(pc, m, mem, n)
+}
+
 macro_rules! atomic_handlers {
     ($($add:ident, $other:ident, $int:ty, $atomic:ty, $log2:literal, $apply:ident;)*) => {$(
         /// `lock *(dst + off) += src`.
@@ -434,13 +466,18 @@ macro_rules! atomic_handlers {
                 // SAFETY: passed on as it was promised.
                 return unsafe { miss::<true>(pc, m, mem, n, address, 1 << $log2) };
             }
-            let at = address as *mut $int;
-            if at.is_aligned() {
-                // SAFETY: live, writable, aligned memory that is reached by raw accesses only.
-                unsafe { <$atomic>::from_ptr(at) }.fetch_add(r.get(op.src) as $int, Ordering::Relaxed);
-            } else {
-                // SAFETY: live, writable memory.
-                unsafe { at.write_unaligned(at.read_unaligned().wrapping_add(r.get(op.src) as $int)) };
+            let (at, more) = (address as *mut $int, r.get(op.src) as $int);
+            if !at.is_aligned() {
+                // SAFETY: passed on as it was promised; the check found the bytes in live, writable memory.
+                return unsafe { misaligned::<{ 1 << $log2 }>(pc, m, mem, n, address) };
+            }
+            // SAFETY: live, writable, aligned memory that is reached by relaxed accesses only.
+            unsafe {
+                if (*mem).is_alone() {
+                    <$int>::load(at).wrapping_add(more).store(at);
+                } else {
+                    <$atomic>::from_ptr(at).fetch_add(more, Ordering::Relaxed);
+                }
             }
             next!(pc, m, mem, n)
         }
@@ -458,8 +495,13 @@ macro_rules! atomic_handlers {
                 // SAFETY: passed on as it was promised.
                 return unsafe { miss::<true>(pc, m, mem, n, address, 1 << $log2) };
             }
-            // SAFETY: the check found the bytes in live, writable memory.
-            unsafe { atomic::$apply(op, address as *mut $int, r) };
+            let at = address as *mut $int;
+            if !at.is_aligned() {
+                // SAFETY: as in the addition.
+                return unsafe { misaligned::<{ 1 << $log2 }>(pc, m, mem, n, address) };
+            }
+            // SAFETY: as in the addition.
+            unsafe { atomic::$apply(op, at, (*mem).is_alone(), r) };
             next!(pc, m, mem, n)
         }
     )*};
@@ -472,12 +514,13 @@ atomic_handlers! {
 
 // Calls.
 
-/// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back.
+/// Calls a helper, with the instructions done so far taken from the run's budget: the helper may call back. One that
+/// may not be called `UNDER_LOCK` is not, where the program holds a spin lock.
 ///
 /// # Safety
 /// As of every handler: see [`super::machine::Handler`].
 #[inline(always)]
-unsafe fn call(
+unsafe fn call<const UNDER_LOCK: bool>(
     pc: *const Op,
     m: *mut Machine<'_>,
     mem: *mut Memory<'_>,
@@ -492,7 +535,7 @@ unsafe fn call(
         let run = &mut *(*m).run;
         run.left -= (*m).granted - n;
         run.calls += 1;
-        function(run, args)
+        if !UNDER_LOCK && run.holds_lock() { Err(run.calls_under_lock()) } else { function(run, args) }
     };
     // SAFETY: as above; the helper has returned.
     let machine = unsafe { &mut *m };
@@ -510,16 +553,21 @@ unsafe fn call(
     }
 }
 
-/// Calls the helper that the instruction names.
+/// Calls the helper that the instruction names; `UNDER_LOCK` as in [`call`], which only a program that takes locks needs.
 ///
 /// # Safety
 /// As of every handler: see [`super::machine::Handler`].
-pub(super) unsafe fn call_helper(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'_>, n: i64) -> *const Op {
+pub(super) unsafe fn call_helper<const UNDER_LOCK: bool>(
+    pc: *const Op,
+    m: *mut Machine<'_>,
+    mem: *mut Memory<'_>,
+    n: i64,
+) -> *const Op {
     // SAFETY: `pc` is an op, its `imm` the index of a helper of the code, which outlives the machine.
     unsafe {
         let code = &*(*m).code;
         let function = *code.helpers.get_unchecked((*pc).imm as usize);
-        call(pc, m, mem, n, function)
+        call::<UNDER_LOCK>(pc, m, mem, n, function)
     }
 }
 
@@ -556,7 +604,7 @@ pub(super) unsafe fn call_custom(pc: *const Op, m: *mut Machine<'_>, mem: *mut M
     // SAFETY: `pc` is an op; the rest is passed on as it was promised.
     unsafe {
         let id = (*pc).imm as u32;
-        call(pc, m, mem, n, |run, args| run.host.custom_helper(id, args, &mut run.memory))
+        call::<false>(pc, m, mem, n, |run, args| run.host.custom_helper(id, args, &mut run.memory))
     }
 }
 
@@ -573,8 +621,12 @@ pub(super) unsafe fn call_register(pc: *const Op, m: *mut Machine<'_>, mem: *mut
     }
     let what = match u32::try_from(id).map(|id| helper::check(id, code.program_type, code.gpl_compatible)) {
         Ok(Ok(Helper { implementation: Some(implementation), .. })) => {
+            if matches!(id as u32, SPIN_LOCK | SPIN_UNLOCK) {
+                // SAFETY: passed on as it was promised.
+                return unsafe { call::<true>(pc, m, mem, n, implementation.run) };
+            }
             // SAFETY: passed on as it was promised.
-            return unsafe { call(pc, m, mem, n, implementation.run) };
+            return unsafe { call::<false>(pc, m, mem, n, implementation.run) };
         }
         Ok(Err(error)) => error.to_string(),
         _ => format!("call by register: {id:#x} is the id of no helper that can be called"),
@@ -611,7 +663,7 @@ pub(super) unsafe fn exit(pc: *const Op, m: *mut Machine<'_>, mem: *mut Memory<'
     // SAFETY: the machine is valid and nothing else refers to it.
     let (machine, run) = unsafe { (&mut *m, &mut *(*m).run) };
     if run.depth == machine.bottom {
-        if run.depth == 1 && !run.memory.outstanding().is_empty() {
+        if run.depth == 1 && run.owes() {
             // SAFETY: passed on as it was promised.
             return unsafe { stop(pc, m, n, run.unreleased()) };
         }

@@ -15,13 +15,13 @@ mod stack_use;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::profile::{Counters, Flow};
-use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack};
+use super::{EngineError, Input, Observer, Outcome, ProgramFault, Runnable, Stack, Tally};
 use crate::fault::Fault;
 use crate::helper::{Code as Callable, FUNCTIONS, HelperFn, InnerMaps, Run, WithInner};
-use crate::map::MapSet;
+use crate::map::{Holds, Map, MapSet};
 use crate::memory::{FRAMES, Memory, Region};
 use crate::program::{Program, ProgramType};
 use machine::Op;
@@ -38,7 +38,16 @@ impl Interpreter {
     pub fn load(&self, program: Arc<Program>, maps: MapSet) -> Result<Box<dyn Runnable>, EngineError> {
         let code = decode::decode(&program, &maps)?;
         let of_maps = maps.0.iter().any(|map| map.spec().kind.is_of_maps());
-        Ok(Box::new(Interpreted { program, maps, of_maps, code }))
+        let locks = maps.0.iter().any(|map| has_locks(&**map));
+        Ok(Box::new(Interpreted { program, maps, of_maps, locks, code }))
+    }
+}
+
+/// Whether the values of a map, or of a map in it, have spin locks.
+fn has_locks(map: &dyn Map) -> bool {
+    match map.holds() {
+        Holds::Maps(maps) => maps.shape().spin_lock.is_some(),
+        _ => map.spin_lock().is_some(),
     }
 }
 
@@ -66,6 +75,8 @@ struct Interpreted {
     maps: MapSet,
     /// Whether some of them are of maps.
     of_maps: bool,
+    /// Whether some of them, or of the maps in them, have values with spin locks.
+    locks: bool,
     code: Code,
 }
 
@@ -111,6 +122,9 @@ impl Callable for Active<'_> {
         };
         run.depth -= 1;
         run.memory.set_frames(run.depth);
+        if result.is_ok() && run.holds_lock() {
+            return Err(run.unreleased());
+        }
         result
     }
 }
@@ -120,8 +134,8 @@ impl Interpreted {
     ///
     /// # Safety
     /// As of [`Runnable::run`].
-    #[inline(always)] // as `enter`; a program without maps of maps pays nothing for them
-    unsafe fn start<const OBSERVED: bool, const OF_MAPS: bool>(
+    #[inline(always)] // as `enter`; a program without maps of maps and spin locks pays nothing for them
+    unsafe fn start<const OBSERVED: bool, const RARE: bool>(
         &self,
         stack: &mut Stack,
         input: &Input<'_>,
@@ -132,7 +146,7 @@ impl Interpreted {
             stopped: Cell::new(None),
             observer: observer.map(|observer| RefCell::new(observer as &mut dyn Observer)),
         };
-        let inner = if OF_MAPS { Some(InnerMaps::default()) } else { None };
+        let inner = if RARE { Some(InnerMaps::default()) } else { None };
         let reach = inner.as_ref().map(|inner| WithInner { maps: &self.maps, inner });
         let budget = i64::try_from(input.budget).unwrap_or(i64::MAX);
         let mut run = Run {
@@ -149,14 +163,21 @@ impl Interpreted {
             tail_calls: 0,
             inner: inner.as_ref(),
         };
+        if RARE && self.locks {
+            run.memory.set_gaps();
+        }
+        if input.alone {
+            // SAFETY: the caller answers for it.
+            unsafe { run.memory.set_alone() };
+        }
         for &window in input.extra {
             // SAFETY: the caller answers for it.
             unsafe { run.memory.allow(window) };
         }
         let args = [input.args[0], input.args[1], 0, 0, 0];
         let result = active.enter::<OBSERVED>(&mut run, 0, args);
-        if !run.memory.outstanding().is_empty() {
-            give_up(&run);
+        if run.owes() {
+            run.give_up();
         }
         let instructions = budget.wrapping_sub(run.left).unsigned_abs();
         Outcome { result: result.map_err(|fault| self.place(&active, *fault)), instructions, calls: run.calls }
@@ -169,6 +190,11 @@ impl Interpreted {
             Some(reach) => reach,
             None => &self.maps,
         }
+    }
+
+    /// Every counter of the profile.
+    fn counters(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.code.counters.all().chain(self.code.ops.iter().map(|op| &op.taken))
     }
 
     #[cold]
@@ -190,21 +216,13 @@ impl Interpreted {
     }
 }
 
-/// A run that was stopped must not leave a busy record, which would stop every consumer of the ring.
-#[cold]
-fn give_up(run: &Run<'_>) {
-    for &record in run.memory.outstanding() {
-        let _given_up = run.commit(record, 0, true);
-    }
-}
-
 impl Runnable for Interpreted {
     fn program(&self) -> &Arc<Program> {
         &self.program
     }
 
     unsafe fn run(&self, stack: &mut Stack, input: &Input<'_>) -> Outcome {
-        if self.of_maps {
+        if self.of_maps || self.locks {
             // SAFETY: the caller's promise is the same.
             return unsafe { self.start::<false, true>(stack, input, None) };
         }
@@ -228,10 +246,13 @@ impl Runnable for Interpreted {
             inner: inner.as_ref(),
             ..*run
         };
+        if self.locks {
+            own.memory.set_gaps();
+        }
         let mut result = active.enter::<false>(&mut own, 0, [r1, r2, 0, 0, 0]);
-        if !own.memory.outstanding().is_empty() {
+        if own.owes() {
             result = result.and_then(|_| Err(own.unreleased()));
-            give_up(&own);
+            own.give_up();
         }
         (run.left, run.calls, run.tail_calls) = (own.left, own.calls, own.tail_calls);
         // Its frames are no longer live.
@@ -253,5 +274,20 @@ impl Runnable for Interpreted {
         for op in &self.code.ops {
             op.taken.store(0, Relaxed);
         }
+    }
+
+    fn tally(&self) -> Tally {
+        let counters = self.counters().map(|counter| counter.load(Relaxed)).collect();
+        Tally { counters, ended: self.code.counters.ended() }
+    }
+
+    fn add(&self, tally: &Tally) {
+        for (counter, more) in self.counters().zip(&tally.counters) {
+            counter.store(counter.load(Relaxed).wrapping_add(*more), Relaxed);
+        }
+    }
+
+    fn end_as(&self, tally: &Tally) {
+        self.code.counters.end(tally.ended);
     }
 }
