@@ -333,8 +333,9 @@ impl Bench {
         inner: Option<PyRef<'_, Map>>,
     ) -> PyResult<Map> {
         let kind = MapKind::from_name(kind).ok_or_else(|| {
-            let known: Vec<&str> = MapKind::ALL.iter().map(|kind| kind.name()).collect();
-            let message = format!("no kind of map is called {kind:?}; the kinds are {}", known.join(", "));
+            let offered: Vec<&str> = MapKind::offered().map(MapKind::name).collect();
+            let (offered, hint) = (offered.join(", "), MapKind::hint(kind));
+            let message = format!("no kind of map is called {kind:?}; the kinds are {offered}{hint}");
             crate::error::map_error(py, axebpf_core::errno::Errno::EINVAL, &name, &message)
         })?;
         let spec = MapSpec { name, kind, key_size, value_size, max_entries, flags, extra };

@@ -3,6 +3,7 @@
 //! `create`, batches, what programs may do with a map, the error texts and the documentation are derived from it. All of
 //! it was measured on Linux 6.18, and `tests/map_oracle` measures it again.
 
+use crate::nearest;
 use crate::map::uses::{Command, MapUse, Uses};
 use crate::program::ProgramType;
 
@@ -242,6 +243,12 @@ impl MapKind {
     #[must_use]
     pub fn from_name(name: &str) -> Option<MapKind> {
         MapKind::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+
+    /// `; did you mean …?` for a name that no kind has, of the kinds that axebpf has; or nothing.
+    #[must_use]
+    pub fn hint(name: &str) -> String {
+        nearest::hint(nearest::nearest(name, MapKind::offered().map(MapKind::name)).as_ref())
     }
 
     /// What a person calls it (`LRU hash map`); the kernel's name where axebpf has no such map.

@@ -155,6 +155,7 @@ impl PerfEventArray {
         }
         let Buffers { of_cpu, written, data: bytes } = &mut *self.buffers.lock();
         let buffer = of_cpu.get_mut(&index).ok_or(Errno::ENOENT)?;
+        bytes.clear();
         bytes.try_reserve(data.len()).map_err(|_| Errno::ENOMEM)?;
         bytes.resize(data.len(), 0);
         // SAFETY: `bytes` has as many bytes as `data`.

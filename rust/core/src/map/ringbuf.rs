@@ -84,14 +84,6 @@ impl Ring {
             .filter(|newest| newest.position <= position)
             .or_else(|| older().map(|(&position, &payload)| Record { position, payload }))
     }
-
-    /// Takes the record at a position out of those reserved.
-    fn take(&mut self, position: u64) -> Option<Record> {
-        match self.newest {
-            Some(newest) if newest.position == position => self.newest.take(),
-            _ => self.older.remove(&position).map(|payload| Record { position, payload }),
-        }
-    }
 }
 
 impl RingBuf {
@@ -121,6 +113,15 @@ impl RingBuf {
     fn position_of(&self, ring: &Ring, address: u64) -> Option<u64> {
         let offset = self.arena.offset_of(address)? as u64;
         Some(ring.consumer + (offset.wrapping_sub(ring.consumer) & (self.size() - 1)))
+    }
+
+    /// Takes the record whose header is at an address out of those reserved, if it is not the newest.
+    #[cold]
+    fn take_older(&self, ring: &mut Ring, header: u64) -> Option<Record> {
+        // Behind the end there are no headers.
+        let in_ring = header.wrapping_sub(self.arena.address()) < self.size();
+        let position = self.position_of(ring, header).filter(|_| in_ring)?;
+        ring.older.remove(&position).map(|payload| Record { position, payload })
     }
 
     /// How many bytes of a record lie behind the end.
@@ -259,11 +260,12 @@ impl Map for RingBuf {
     /// Like Linux, which checks flags in `bpf_ringbuf_output` only, this takes any; those that mean nothing do nothing.
     fn commit(&self, record: u64, flags: u64, discard: bool) -> Result<(), Errno> {
         let mut ring = self.ring.lock();
-        // Behind the end there are no headers.
         let header = record.wrapping_sub(HEADER);
-        let in_ring = header.wrapping_sub(self.arena.address()) < self.size();
-        let position = self.position_of(&ring, header).filter(|_| in_ring).ok_or(Errno::EINVAL)?;
-        let reserved = ring.take(position).ok_or(Errno::EINVAL)?;
+        let reserved = match ring.newest {
+            Some(newest) if self.header(newest.position) as u64 == header => ring.newest.take(),
+            _ => self.take_older(&mut ring, header),
+        };
+        let reserved = reserved.ok_or(Errno::EINVAL)?;
         let behind = self.behind_end(reserved);
         if behind > 0 {
             let [beginning, part] = self.twins();
@@ -274,7 +276,7 @@ impl Map for RingBuf {
         if discard {
             ring.records -= 1;
         }
-        Self::notify(&mut ring, position, flags);
+        Self::notify(&mut ring, reserved.position, flags);
         Ok(())
     }
 
