@@ -340,8 +340,8 @@ impl<'r> Memory<'r> {
     ///
     /// # Safety
     /// `stack` (as many frames as [`Memory::set_frames`] and [`Memory::enter_frame`] make live), `context`, and what lies
-    /// from `context_start` to it, must be valid memory for the whole of `'r`, writable where they say so. While the run lasts, nobody may hold a Rust reference into what
-    /// is writable, nor a mutable one into the rest.
+    /// from `context_start` to it, must be valid memory for the whole of `'r`, writable where they say so. While the run
+    /// lasts, nobody may hold a Rust reference into what is writable, nor a mutable one into the rest.
     #[inline(always)] // so that it is made where it stays
     #[must_use]
     pub unsafe fn new(stack: Window, context: Window, context_start: u64, regions: &'r dyn Region) -> Memory<'r> {
