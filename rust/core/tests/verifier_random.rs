@@ -100,7 +100,8 @@ fn what_is_accepted_runs_without_a_fault() {
             let start = context.address();
             let window = Window { start: start + 8, len: CONTEXT as u64 - 8, writable: false };
             let world = World(RefCell::new(Random(random.next())));
-            let input = Input { args: [start, 0], context: window, extra: &[], host: &world, budget: BUDGET };
+            let input =
+                Input { args: [start, 0], context: window, extra: &[], host: &world, budget: BUDGET, alone: true };
             runs += 1;
             // SAFETY: the context is an arena, into which nobody holds references.
             let outcome = unsafe { runnable.run(&mut stack, &input) };

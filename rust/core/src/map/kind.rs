@@ -3,8 +3,8 @@
 //! `create`, batches, what programs may do with a map, the error texts and the documentation are derived from it. All of
 //! it was measured on Linux 6.18, and `tests/map_oracle` measures it again.
 
-use crate::nearest;
 use crate::map::uses::{Command, MapUse, Uses};
+use crate::nearest;
 use crate::program::ProgramType;
 
 /// `BPF_F_NO_PREALLOC`: memory is taken as entries come.

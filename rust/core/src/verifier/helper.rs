@@ -184,6 +184,15 @@ impl Explorer<'_> {
                 }
                 _ => Err(self.wrong(state, reg, call, "func", "a function of the program")),
             },
+            ArgKind::DynptrMemory
+            | ArgKind::NewLocalDynptr
+            | ArgKind::NewRingDynptr
+            | ArgKind::RingDynptr
+            | ArgKind::Dynptr
+            | ArgKind::SpinLock => {
+                let linux = format!("unknown func {}#{}", call.name, call.id);
+                Err(Refusal::new(Rule::Helper, state.at, linux, "dynptrs and spin locks are not followed here"))
+            }
             ArgKind::StackOrNull => match pointer {
                 Some(Pointer { kind: Kind::Stack { .. }, .. }) => Ok(()),
                 None if value.is_zero() => {
@@ -360,7 +369,8 @@ impl Explorer<'_> {
                 scalar.signed.max = call.most.cast_signed();
                 Value::Number(Number::new(scalar.synced(), 0))
             }
-            ReturnKind::Integer => Value::UNKNOWN,
+            // Of a dynptr, which `argument` refuses.
+            ReturnKind::Integer | ReturnKind::DynptrMemoryOrNull => Value::UNKNOWN,
             ReturnKind::MapValueOrNull => {
                 let Some(map) = call.map else { return Value::UNKNOWN };
                 let spec = self.spec(map);

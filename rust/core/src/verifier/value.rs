@@ -165,17 +165,19 @@ pub struct MapFacts {
     pub inner: Option<MapSpec>,
     /// The value of a read-only, frozen array of one entry: it will never change.
     pub constant: Option<Vec<u8>>,
+    /// Whether its values, or those of the maps in it, have a spin lock.
+    pub has_lock: bool,
 }
 
 impl MapFacts {
     /// The facts of a map; `constant` is its value where that is frozen.
     #[must_use]
     pub fn new(map: &dyn crate::map::Map, constant: Option<Vec<u8>>) -> MapFacts {
-        let inner = match map.holds() {
-            crate::map::Holds::Maps(maps) => Some(maps.shape().template.clone()),
-            _ => None,
+        let (inner, inner_lock) = match map.holds() {
+            crate::map::Holds::Maps(maps) => (Some(maps.shape().template.clone()), maps.shape().spin_lock),
+            _ => (None, None),
         };
-        MapFacts { spec: map.spec().clone(), inner, constant }
+        MapFacts { spec: map.spec().clone(), inner, constant, has_lock: map.spin_lock().or(inner_lock).is_some() }
     }
 
     /// The facts of the maps of a program, before any is created; an error for a map that there cannot be.
@@ -188,7 +190,8 @@ impl MapFacts {
             .map(|def| {
                 let inner = def.inner.as_ref().map(|inner| inner.spec()).transpose()?;
                 let constant = def.initial.clone().filter(|_| def.frozen);
-                Ok(MapFacts { spec: def.spec()?, inner, constant })
+                let inner_lock = def.inner.as_ref().and_then(|inner| inner.spin_lock);
+                Ok(MapFacts { spec: def.spec()?, inner, constant, has_lock: def.spin_lock.or(inner_lock).is_some() })
             })
             .collect()
     }

@@ -1,6 +1,8 @@
 //! What the verifier's tests share: the maps of their programs, cases as data, verdicts of ours and of the kernel.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)] // each test binary uses its part
 
+#[path = "../map_oracle/function_info.rs"]
+pub mod function_info;
 #[path = "../map_oracle/kernel.rs"]
 pub mod kernel;
 pub mod linux;
