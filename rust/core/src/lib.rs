@@ -21,6 +21,8 @@ pub mod symbol;
 pub mod helper;
 pub mod object;
 
+pub mod verifier;
+
 pub mod engine;
 
 pub mod portability;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use axebpf_core::map::{Entries, Keys, MapSpec};
 
-use crate::function_info::{btf, function_info, functions};
+use super::function_info::{btf, function_info, functions};
 
 /// The kernel whose answers axebpf gives. Others differ in places, so the tests run on it alone.
 const RELEASE: &str = "6.18";
