@@ -90,6 +90,8 @@ impl Anchor {
         for name in &program.maps {
             let def = object.map(name).ok_or_else(|| format!("{} has no map {name}", object.file))?;
             let map = map::create(def.spec()?, Host::cpus(&Nowhere))?;
+            // SAFETY: this program has one thread.
+            unsafe { map.set_alone(true) };
             if let Some(initial) = &def.initial {
                 map.update_user(&[0; 4], initial, 0)?;
             }
