@@ -80,7 +80,11 @@ def test_a_bench_that_cannot_be(options: dict[str, Any], error: type[Exception],
             LoadError,
             "did you mean threshold_ns",
         ),
-        (lambda bench: bench.create_map("hsh", 4, 4, 1), MapError, r'no kind of map is called "hsh"; .* mean hash\?'),
+        (
+            lambda bench: bench.create_map("hashmap", 4, 4, 1),
+            MapError,
+            r'no kind of map is called "hashmap"; .* mean hash\?',
+        ),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(
