@@ -14,29 +14,7 @@ import numpy as np
 import pytest
 from axebpf import Bench, BenchClosed, assemble
 from axebpf.examples import example
-
-COUNT = """
-    r6 = *(u32 *)(r1 +8)
-    r1 = map[0]
-    *(u32 *)(r10 -4) = r6
-    r2 = r10
-    r2 += -4
-    call bpf_map_lookup_elem
-    if r0 == 0 goto out
-    w1 = 1
-    lock *(u64 *)(r0 +0) += r1
-out:
-    w0 = 0
-    exit
-"""
-
-
-def counting(bench: Bench) -> Any:
-    """A map in which a program counts the events of vmm:vm_boot by VM."""
-    counts = bench.create_map("array", 4, 8, 16, name="counts")
-    bench.load_bytes(assemble(COUNT), type="tracepoint", maps={0: counts}).attach("vmm:vm_boot")
-    return counts
-
+from counting import counting
 
 # Ctrl-C: raised inside the process, at a known event, so that nothing depends on time.
 
@@ -75,7 +53,7 @@ def test_ctrl_c_ends_a_batch_and_the_bench_goes_on(way: Callable[[Bench, Callabl
 def test_ctrl_c_from_another_thread_ends_a_batch_that_runs_without_python() -> None:
     bench = Bench()
     boots = bench.tracepoints["vmm:vm_boot"]
-    counts = counting(bench)
+    counts = counting(bench, max_entries=16)
     rows = 1 << 16
     begun = threading.Event()
 
@@ -166,7 +144,7 @@ def in_threads(*functions: Callable[[], object]) -> None:
 def test_two_threads_fire_on_one_bench_while_a_third_reads() -> None:
     bench = Bench()
     boots = bench.tracepoints["vmm:vm_boot"]
-    counts = counting(bench)
+    counts = counting(bench, max_entries=16)
     rows, batches = 20_000, 10
     reads: list[int] = []
 
@@ -208,7 +186,7 @@ def test_two_benches_run_at_the_same_time() -> None:
 def test_other_threads_run_while_a_batch_is_fired() -> None:
     bench = Bench()
     boots = bench.tracepoints["vmm:vm_boot"]
-    counting(bench)
+    counting(bench, max_entries=16)
     column = np.zeros(60_000, np.uint32)
     go, ran = threading.Event(), threading.Event()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,9 @@ from axebpf.queue_map import QueueMap
 from hypothesis import given
 from hypothesis import strategies as st
 
-DATA = Path(__file__).parent / "data"
 FULL = 4
 
 NOTHING = object()
-
-
-@pytest.fixture(scope="module")
-def types(compile_bpf: Callable[..., Path]) -> Path:
-    return compile_bpf("types", (DATA / "types.c").read_text())
 
 
 @pytest.fixture

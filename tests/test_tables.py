@@ -17,14 +17,13 @@ from axebpf.examples import example
 
 pytest.importorskip("pyarrow", reason="Arrow tables need pyarrow")
 
-DATA = Path(__file__).parent / "data"
 CPUS = 3
 LINE = {"vcpu_id": 0, "exit_reason": 2, "duration_ns": 1500}
 
 
 @pytest.fixture
-def progs(compile_bpf: Callable[..., Path]) -> LoadedObject:
-    return Bench(cpus=CPUS).load(compile_bpf("types", (DATA / "types.c").read_text()))
+def progs(types: Path) -> LoadedObject:
+    return Bench(cpus=CPUS).load(types)
 
 
 def plain(value: Any) -> Any:

@@ -13,24 +13,10 @@ import numpy as np
 import pytest
 from axebpf import AxebpfError, Bench, ClockError, ProgramFault, ThreadsError, assemble
 from axebpf.examples import example
+from counting import counting
 
 CPUS = 4
 THREADS = [2, 3, 4, 100]
-
-COUNT = """
-    r6 = *(u32 *)(r1 +8)
-    r1 = map[0]
-    *(u32 *)(r10 -4) = r6
-    r2 = r10
-    r2 += -4
-    call bpf_map_lookup_elem
-    if r0 == 0 goto out
-    w1 = 1
-    lock *(u64 *)(r0 +0) += r1
-out:
-    w0 = 0
-    exit
-"""
 
 FAULT = """
     r6 = *(u32 *)(r1 +8)
@@ -40,13 +26,6 @@ FAULT = """
 out:
     exit
 """
-
-
-def counting(bench: Bench, kind: str = "array") -> Any:
-    """A map in which a program counts the events of vmm:vm_boot by VM."""
-    counts = bench.create_map(kind, 4, 8, 128, name="counts")
-    bench.load_bytes(assemble(COUNT), type="tracepoint", maps={0: counts}).attach("vmm:vm_boot")
-    return counts
 
 
 def rows(count: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -66,17 +67,16 @@ def _nothing(value: Any) -> Any:
     return 0 if isinstance(value, (int, float)) else b""
 
 
-class _Shown:
+class _Shown(ABC):
     """A difference as a table, and as lines."""
 
-    name: str
-
+    @abstractmethod
     def _lines(self) -> Iterator[str]:
-        raise NotImplementedError
+        """Each thing that changed, in text."""
 
+    @abstractmethod
     def _rows(self) -> Iterator[tuple[Sequence[str], Sequence[Any]]]:
         """Names and cells of the rows."""
-        raise NotImplementedError
 
     def _table(self) -> tuple[str, Sequence[str], list[Sequence[Any]], int]:
         found = list(self._rows())

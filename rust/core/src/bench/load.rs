@@ -41,8 +41,8 @@ impl Bench {
     /// [`BenchError::GlobalLost`] for values that AxVisor's loader would drop,
     /// [`BenchError::Map`] and [`BenchError::UnknownMapKind`] for maps that cannot be created, [`BenchError::Entry`] for
     /// what cannot be put into them, [`BenchError::Load`], [`BenchError::Engine`], [`BenchError::ProgArrayType`] and
-    /// [`BenchError::SpinLockType`] for the first program that cannot be loaded; of what target axvisor refuses, [`BenchError::RefusedMap`] and
-    /// [`BenchError::Refused`]. Then nothing of the object is loaded.
+    /// [`BenchError::SpinLockType`] for the first program that cannot be loaded; of what target axvisor refuses,
+    /// [`BenchError::RefusedMap`] and [`BenchError::Refused`]. Then nothing of the object is loaded.
     pub fn load(&self, object: &Object, options: &LoadOptions) -> Result<Loaded, BenchError> {
         check_names(object, options)?;
         if let (Target::Axvisor, Some((name, _))) = (self.options.target, options.globals.first()) {

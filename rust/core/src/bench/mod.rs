@@ -1,8 +1,8 @@
 //! One hypervisor under test: clock, CPUs, tracepoints, maps, programs and trace, and the path of an event through them.
 //!
-//! A bench is used by one thread at a time (the binding holds a lock round it and its maps), but re-entrantly: a program may call a
-//! helper of the user's, which fires another event. So every method takes `&self`, what never goes away sits in
-//! append-only lists, and what changes sits in cells that are not borrowed while foreign code runs.
+//! A bench is used by one thread at a time (the binding holds a lock round it and its maps), but re-entrantly: a program
+//! may call a helper of the user's, which fires another event. So every method takes `&self`, what never goes away sits
+//! in append-only lists, and what changes sits in cells that are not borrowed while foreign code runs.
 
 mod batch;
 mod crew;

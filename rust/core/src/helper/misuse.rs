@@ -335,23 +335,5 @@ fn decide(width: Width, op: JumpOp, a: Value, b: Value) -> Way {
         (a, b) if a.is_constant() && b.is_constant() => return Way::NotKnownHere,
         _ => return Way::Both,
     };
-    #[expect(clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "the comparison is of these bits")]
-    let (a, b, signed) = match width {
-        Width::W64 => (a, b, (a as i64, b as i64)),
-        Width::W32 => (a & 0xffff_ffff, b & 0xffff_ffff, (i64::from(a as i32), i64::from(b as i32))),
-    };
-    let jumps = match op {
-        JumpOp::Eq => a == b,
-        JumpOp::Ne => a != b,
-        JumpOp::Gt => a > b,
-        JumpOp::Ge => a >= b,
-        JumpOp::Lt => a < b,
-        JumpOp::Le => a <= b,
-        JumpOp::Set => a & b != 0,
-        JumpOp::SGt => signed.0 > signed.1,
-        JumpOp::SGe => signed.0 >= signed.1,
-        JumpOp::SLt => signed.0 < signed.1,
-        JumpOp::SLe => signed.0 <= signed.1,
-    };
-    if jumps { Way::Jump } else { Way::Through }
+    if op.holds(width, a, b) { Way::Jump } else { Way::Through }
 }

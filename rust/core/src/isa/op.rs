@@ -289,6 +289,27 @@ impl Op {
         if matches!(self, Op::LoadImm64 { .. }) { 2 } else { 1 }
     }
 
+    /// The register that the instruction sets, apart from the r0 of calls and of compare-and-exchange.
+    #[must_use]
+    pub const fn written(&self) -> Option<Reg> {
+        match *self {
+            Op::Alu { dst, .. }
+            | Op::Neg { dst, .. }
+            | Op::MovSx { dst, .. }
+            | Op::Swap { dst, .. }
+            | Op::LoadImm64 { dst, .. }
+            | Op::Load { dst, .. }
+            | Op::LoadAcquire { dst, .. } => Some(dst),
+            Op::Atomic { op, src, .. } => match op {
+                AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor | AtomicOp::Cmpxchg => None,
+                AtomicOp::FetchAdd | AtomicOp::FetchOr | AtomicOp::FetchAnd | AtomicOp::FetchXor | AtomicOp::Xchg => {
+                    Some(src)
+                }
+            },
+            _ => None,
+        }
+    }
+
     /// Where the instruction points inside the program, in slots from the slot after its first: the target of a jump
     /// or a local call, or the function that `lddw` takes the address of.
     #[must_use]

@@ -235,6 +235,31 @@ codes! {
     }
 }
 
+impl JumpOp {
+    /// Whether the comparison of two registers holds; of 32 bits, that of their lower halves.
+    #[must_use]
+    #[expect(clippy::cast_possible_wrap, clippy::cast_possible_truncation, reason = "the comparison is of these bits")]
+    pub fn holds(self, width: Width, a: u64, b: u64) -> bool {
+        let (a, b, signed_a, signed_b) = match width {
+            Width::W64 => (a, b, a as i64, b as i64),
+            Width::W32 => (u64::from(a as u32), u64::from(b as u32), i64::from(a as i32), i64::from(b as i32)),
+        };
+        match self {
+            JumpOp::Eq => a == b,
+            JumpOp::Ne => a != b,
+            JumpOp::Gt => a > b,
+            JumpOp::Ge => a >= b,
+            JumpOp::Lt => a < b,
+            JumpOp::Le => a <= b,
+            JumpOp::Set => a & b != 0,
+            JumpOp::SGt => signed_a > signed_b,
+            JumpOp::SGe => signed_a >= signed_b,
+            JumpOp::SLt => signed_a < signed_b,
+            JumpOp::SLe => signed_a <= signed_b,
+        }
+    }
+}
+
 impl Size {
     /// Bits of an opcode that hold the size.
     pub const MASK: u8 = 0x18;

@@ -40,7 +40,7 @@ impl Hash {
         let parts = if rules.per_cpu { cpus } else { 1 };
         let layout = ValueLayout::new(spec.value_size, parts, rules.per_cpu).with_lock(with.spin_lock);
         let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
-        let state = State::new(&spec, cpus, rules, layout, with)?;
+        let state = State::new(&spec, cpus, rules, layout, preallocate, with)?;
         let access = Access::new(spec.flags).with_lock(layout.lock.is_some());
         let plain_words = match spec.key_size {
             4 | 8 | 16 if preallocate && !rules.lru => spec.key_size.div_ceil(8) as usize,

@@ -181,24 +181,9 @@ impl Structure {
     }
 }
 
-/// The register that an instruction sets by its encoding.
-fn written(op: &Op) -> Option<Reg> {
-    match *op {
-        Op::Alu { dst, .. }
-        | Op::Neg { dst, .. }
-        | Op::MovSx { dst, .. }
-        | Op::Swap { dst, .. }
-        | Op::LoadImm64 { dst, .. }
-        | Op::Load { dst, .. }
-        | Op::LoadAcquire { dst, .. } => Some(dst),
-        Op::Atomic { op, src, .. } if op.code() & 1 != 0 && op != crate::isa::AtomicOp::Cmpxchg => Some(src),
-        _ => None,
-    }
-}
-
 /// Rules 4 and 5, which an instruction keeps or breaks by itself.
 fn plain(slot: usize, op: &Op) -> Result<(), Refusal> {
-    if written(op) == Some(Reg::R10) {
+    if op.written() == Some(Reg::R10) {
         let what = "r10 is the end of the stack frame; copy it to another register to change it";
         return Err(Refusal::new(Rule::FramePointer, slot, "frame pointer is read only", what));
     }

@@ -96,7 +96,7 @@ impl Outcome {
         if matches!(self.form, Form::Flag | Form::Mixed) {
             return Told { rows: self.rows(), success_if: None };
         }
-        let taken = |result: i64| compare(width, op, self.form.of(result), with);
+        let taken = |result: i64| op.holds(width, self.form.of(result), with);
         let failed = taken(-1);
         if !errnos().all(|errno| taken(errno) == failed) {
             return Told { rows: self.rows(), success_if: None };
@@ -128,26 +128,6 @@ pub(super) fn alu(width: Width, op: AluOp, a: u64, b: u64) -> Option<u64> {
         AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => return None,
     };
     Some(if width == Width::W32 { u64::from(out as u32) } else { out })
-}
-
-fn compare(width: Width, op: JumpOp, a: u64, b: u64) -> bool {
-    let (a, b, sa, sb) = match width {
-        Width::W64 => (a, b, a as i64, b as i64),
-        Width::W32 => (u64::from(a as u32), u64::from(b as u32), i64::from(a as i32), i64::from(b as i32)),
-    };
-    match op {
-        JumpOp::Eq => a == b,
-        JumpOp::Ne => a != b,
-        JumpOp::Gt => a > b,
-        JumpOp::Ge => a >= b,
-        JumpOp::Lt => a < b,
-        JumpOp::Le => a <= b,
-        JumpOp::Set => a & b != 0,
-        JumpOp::SGt => sa > sb,
-        JumpOp::SGe => sa >= sb,
-        JumpOp::SLt => sa < sb,
-        JumpOp::SLe => sa <= sb,
-    }
 }
 
 #[cfg(test)]

@@ -135,26 +135,6 @@ fn frame_access(op: &Op) -> Option<(i32, i32)> {
     (base == Reg::R10).then_some((i32::from(offset), i32::from(bytes)))
 }
 
-/// The register that an instruction sets, apart from the r0 of calls and compare-and-exchange.
-fn written(op: &Op) -> Option<Reg> {
-    match *op {
-        Op::Alu { dst, .. }
-        | Op::Neg { dst, .. }
-        | Op::MovSx { dst, .. }
-        | Op::Swap { dst, .. }
-        | Op::LoadImm64 { dst, .. }
-        | Op::Load { dst, .. }
-        | Op::LoadAcquire { dst, .. } => Some(dst),
-        Op::Atomic { op, src, .. } => match op {
-            AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor | AtomicOp::Cmpxchg => None,
-            AtomicOp::FetchAdd | AtomicOp::FetchOr | AtomicOp::FetchAnd | AtomicOp::FetchXor | AtomicOp::Xchg => {
-                Some(src)
-            }
-        },
-        _ => None,
-    }
-}
-
 /// Index of the instruction that one at slot `insn` leads to.
 fn target(insn: usize, offset: i32, op: &Op, index_of: &[usize]) -> Result<usize, EngineError> {
     let slot = i64::try_from(insn).unwrap_or(i64::MAX).saturating_add(1 + i64::from(offset));
@@ -186,7 +166,7 @@ impl Decoder<'_> {
                 format!("{size} bytes at r10{offset:+}: a frame is the {FRAME} bytes below r10"),
             ));
         }
-        if written(op) == Some(Reg::R10) {
+        if op.written() == Some(Reg::R10) {
             return Err(unsupported(insn, "a write to r10: the frame pointer is read only"));
         }
         let zero = Reg::R0;

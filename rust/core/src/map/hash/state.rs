@@ -6,7 +6,7 @@ use crate::errno::Errno;
 use crate::map::access::{self, BPF_EXIST, BPF_NOEXIST};
 use crate::map::cells::Cells;
 use crate::map::keys::{Key, SHORT, Short, with_key};
-use crate::map::kind::{BPF_F_NO_COMMON_LRU, BPF_F_NO_PREALLOC, Rules};
+use crate::map::kind::{BPF_F_NO_COMMON_LRU, Rules};
 use crate::map::lru::Lru;
 use crate::map::lru_linux::LinuxLru;
 use crate::map::slots::Slots;
@@ -59,15 +59,15 @@ pub(super) struct Target {
 }
 
 impl State {
-    /// No entries yet.
+    /// No entries yet; memory for all of them at once where `preallocate`.
     pub(super) fn new(
         spec: &MapSpec,
         cpus: u32,
         rules: Rules,
         layout: ValueLayout,
+        preallocate: bool,
         with: &Creation<'_>,
     ) -> Result<State, Errno> {
-        let preallocate = spec.flags & BPF_F_NO_PREALLOC == 0;
         // One more than entries: the spare that takes the next replaced value.
         let cells = spec.max_entries.checked_add(1).ok_or(Errno::ENOMEM)?;
         let key_size = spec.key_size as usize;
